@@ -6,4 +6,5 @@ pub mod ledger;
 pub mod platform;
 pub mod settings;
 pub mod shutdown;
+pub mod supervision;
 pub mod texts;

@@ -1,0 +1,281 @@
+//! How a child is started, watched and restarted: the only way an actor comes to life here.
+//!
+//! `actix::Supervisor` never restarts after a panic. The runner below polls an actor's context behind `catch_unwind`; after a panic it
+//! waits its back-off and restarts the same context, so that the child keeps its address and its queue: only the message
+//! that crashed it is gone. `Supervised::restarting` must then build the actor's state anew. A child whose budget of
+//! restarts is spent ends for good, and its death watch says so: no child ends silently.
+//!
+//! Panics must unwind for this: never build with `panic = "abort"`.
+
+pub mod intensity;
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context as Task, Poll};
+
+use actix::dev::ContextFut;
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Supervised};
+use tokio::time::Sleep;
+
+use crate::clock::Clock;
+use intensity::{Intensity, Next};
+
+/// How a child is to be run.
+#[derive(Clone, Debug)]
+pub struct ChildSpec {
+    /// Its name in logs: ours or an operator's words, never foreign text.
+    pub name: Arc<str>,
+    /// How often it may be restarted.
+    pub intensity: Intensity,
+}
+
+/// How a child ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It stopped by itself, or nobody held its address any more.
+    Stopped,
+    /// It panicked more often than its budget allows; the last panic's words.
+    Spent(String),
+}
+
+/// Where children come to life, and how many live.
+#[derive(Clone, Debug)]
+pub struct Nursery {
+    clock: Clock,
+    lives: Arc<AtomicUsize>,
+}
+
+impl Nursery {
+    /// A nursery without children.
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, lives: Arc::default() }
+    }
+
+    /// How many children live now.
+    pub fn lives(&self) -> usize {
+        self.lives.load(Ordering::SeqCst)
+    }
+
+    /// Starts a child on the current arbiter. `watch` is called once, when it has ended.
+    pub fn start<A>(&self, spec: ChildSpec, make: impl FnOnce(&mut Context<A>) -> A, watch: impl FnOnce(Ended) + 'static) -> Addr<A>
+    where
+        A: Actor<Context = Context<A>> + Supervised,
+    {
+        let mut ctx = Context::new();
+        let actor = make(&mut ctx);
+        let addr = ctx.address();
+        self.lives.fetch_add(1, Ordering::SeqCst);
+        actix_rt::spawn(Runner {
+            body: Some(ctx.into_future(actor)),
+            spec,
+            clock: self.clock.clone(),
+            rest: None,
+            farewell: Some(Farewell { lives: self.lives.clone(), watch: Box::new(watch) }),
+        });
+        addr
+    }
+}
+
+/// Counts a child out and tells its watch.
+struct Farewell {
+    lives: Arc<AtomicUsize>,
+    watch: Box<dyn FnOnce(Ended)>,
+}
+
+/// One child's life.
+struct Runner<A: Actor<Context = Context<A>> + Supervised> {
+    body: Option<ContextFut<A, Context<A>>>,
+    spec: ChildSpec,
+    clock: Clock,
+    /// The back-off after a panic.
+    rest: Option<Pin<Box<Sleep>>>,
+    farewell: Option<Farewell>,
+}
+
+// Nothing in here is ever moved out of a pin: the context is `Unpin` by its own bounds.
+impl<A: Actor<Context = Context<A>> + Supervised> Unpin for Runner<A> {}
+
+impl<A: Actor<Context = Context<A>> + Supervised> Future for Runner<A> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        loop {
+            if let Some(rest) = &mut this.rest {
+                if rest.as_mut().poll(task).is_pending() {
+                    return Poll::Pending;
+                }
+                this.rest = None;
+                if let Some(end) = this.wake() {
+                    return this.end(end);
+                }
+            }
+            let Some(body) = &mut this.body else { return Poll::Ready(()) };
+            match catch_unwind(AssertUnwindSafe(|| Pin::new(body).poll(task))) {
+                Ok(Poll::Pending) => return Poll::Pending,
+                Ok(Poll::Ready(())) => return this.end(Ended::Stopped),
+                Err(panic) => {
+                    if let Some(end) = this.fall(panic.as_ref()) {
+                        return this.end(end);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<A: Actor<Context = Context<A>> + Supervised> Runner<A> {
+    /// Restarts the body after its back-off.
+    fn wake(&mut self) -> Option<Ended> {
+        let body = self.body.as_mut()?;
+        match catch_unwind(AssertUnwindSafe(|| body.restart())) {
+            Ok(true) => None,
+            Ok(false) => Some(Ended::Stopped),
+            Err(panic) => self.fall(panic.as_ref()),
+        }
+    }
+
+    /// Takes a panic to its consequence: a back-off, or the end.
+    fn fall(&mut self, panic: &(dyn Any + Send)) -> Option<Ended> {
+        let words = words_of(panic);
+        match self.spec.intensity.fallen(self.clock.now(), fastrand::f64()) {
+            Next::Again { after } => {
+                tracing::error!(child = %self.spec.name, panic = %words, ?after, "child panicked, restarting");
+                self.rest = Some(Box::pin(tokio::time::sleep(after)));
+                None
+            }
+            Next::Spent => {
+                tracing::error!(child = %self.spec.name, panic = %words, "child panicked, restart budget spent");
+                Some(Ended::Spent(words))
+            }
+        }
+    }
+
+    fn end(&mut self, end: Ended) -> Poll<()> {
+        if let Some(mut body) = self.body.take() {
+            // A body that is dropped while it believes to be alive is polled once more by its own `Drop`.
+            body.ctx().terminate();
+            if catch_unwind(AssertUnwindSafe(|| drop(body))).is_err() {
+                tracing::error!(child = %self.spec.name, "child panicked while it was dropped");
+            }
+        }
+        if let Some(Farewell { lives, watch }) = self.farewell.take() {
+            lives.fetch_sub(1, Ordering::SeqCst);
+            watch(end);
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<A: Actor<Context = Context<A>> + Supervised> Drop for Runner<A> {
+    /// The arbiter goes down with the child still alive: it is not leaked, the whole runtime ends.
+    fn drop(&mut self) {
+        if let Some(body) = &mut self.body {
+            body.ctx().terminate();
+        }
+        if let Some(Farewell { lives, .. }) = self.farewell.take() {
+            lives.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// What a panic said.
+pub fn words_of(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|words| (*words).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without words".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use actix::{Handler, Message};
+
+    use super::*;
+
+    #[derive(Message)]
+    #[rtype(result = "u32")]
+    struct Add(u32);
+
+    #[derive(Message)]
+    #[rtype(result = "()")]
+    struct Crash;
+
+    struct Counter(u32);
+    impl Actor for Counter {
+        type Context = Context<Self>;
+    }
+    impl Supervised for Counter {
+        fn restarting(&mut self, _: &mut Context<Self>) {
+            self.0 = 100;
+        }
+    }
+    impl Handler<Add> for Counter {
+        type Result = u32;
+        fn handle(&mut self, Add(more): Add, _: &mut Context<Self>) -> u32 {
+            self.0 += more;
+            self.0
+        }
+    }
+    impl Handler<Crash> for Counter {
+        type Result = ();
+        fn handle(&mut self, _: Crash, _: &mut Context<Self>) {
+            panic!("as asked");
+        }
+    }
+
+    fn spec(restarts: u32) -> ChildSpec {
+        let second = Duration::from_secs(1);
+        ChildSpec { name: "counter".into(), intensity: Intensity::new(restarts, second * 60, second, second) }
+    }
+
+    fn paused(test: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
+        tokio::task::LocalSet::new().block_on(&runtime, test);
+    }
+
+    #[test]
+    fn a_panic_keeps_address_and_queue() {
+        paused(async {
+            let nursery = Nursery::new(Clock::system());
+            let addr = nursery.start(spec(3), |_| Counter(0), |_| {});
+            assert_eq!(addr.send(Add(1)).await, Ok(1));
+            addr.do_send(Crash);
+            let queued = addr.send(Add(1));
+            assert_eq!(queued.await, Ok(101), "queued behind the crash, answered by the rebuilt state");
+            assert_eq!(nursery.lives(), 1);
+        });
+    }
+
+    #[test]
+    fn a_spent_budget_is_told_once() {
+        paused(async {
+            let (told, ended) = tokio::sync::oneshot::channel();
+            let nursery = Nursery::new(Clock::system());
+            let addr = nursery.start(spec(2), |_| Counter(0), move |end| told.send(end).expect("somebody listens"));
+            for _ in 0..3 {
+                addr.do_send(Crash);
+            }
+            assert_eq!(ended.await, Ok(Ended::Spent("as asked".into())));
+            assert!(addr.send(Add(1)).await.is_err());
+            assert_eq!(nursery.lives(), 0);
+        });
+    }
+
+    #[test]
+    fn a_child_without_address_stops() {
+        paused(async {
+            let (told, ended) = tokio::sync::oneshot::channel();
+            let nursery = Nursery::new(Clock::system());
+            drop(nursery.start(spec(2), |_| Counter(0), move |end| told.send(end).expect("somebody listens")));
+            assert_eq!(ended.await, Ok(Ended::Stopped));
+        });
+    }
+}
