@@ -1,9 +1,13 @@
 //! The actor system of Switchboard.
+pub mod adapter;
 pub mod agent;
 pub mod clock;
 pub mod ids;
 pub mod ledger;
+pub mod marker;
 pub mod platform;
+pub mod protocol;
+pub mod session;
 pub mod settings;
 pub mod shutdown;
 pub mod supervision;

@@ -1,1 +1,490 @@
-//! To come.
+//! The one writer in front of an engine: it groups steps into commits and stands between a failing disk and everybody else.
+//!
+//! While one commit is under way the next one gathers, so one fsync serves every step that waits for it. When the ledger
+//! cannot commit, a step that [may](Urgency::May) happen is given back at once, and one that [must](Urgency::Must) waits, bounded, and is written when the
+//! ledger is back: every step is a compare-and-set, so writing it twice is harmless. It never decides what is written.
+
+use std::collections::VecDeque;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Recipient, Supervised};
+
+use super::{Done, Fault, Knowledge, Ledger, Question, Step};
+use crate::settings;
+use crate::supervision::intensity::backoff;
+
+/// How much a step matters when the ledger cannot commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// Given back at once: whoever wanted it tries again by itself.
+    May,
+    /// Kept, and written when the ledger is back.
+    Must,
+    /// As `Must`, but nobody waits: it rides with the next commit, or goes alone after [`LAZY`].
+    Lazy,
+}
+
+/// How long a lazy step waits for company.
+pub const LAZY: Duration = Duration::from_millis(100);
+
+/// The step was not made durable, and will not be by itself.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the ledger cannot commit: {reason}")]
+pub struct Unable {
+    /// What the ledger said.
+    pub reason: String,
+    /// When it is worth trying again.
+    pub retry_after: Duration,
+}
+
+/// What is called with what came of a step.
+pub type Reply = Box<dyn FnOnce(Result<Done, Unable>) + Send>;
+/// What is called with an answer.
+pub type Told = Box<dyn FnOnce(Result<Knowledge, Fault>) + Send>;
+
+/// Write this step.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Write {
+    /// The step.
+    pub step: Step,
+    /// How much it matters.
+    pub urgency: Urgency,
+    /// Who waits.
+    pub reply: Option<Reply>,
+}
+
+/// Answer this question, from what is committed when its turn comes: every step written before it is seen.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Ask {
+    /// The question.
+    pub question: Question,
+    /// Who waits.
+    pub reply: Told,
+}
+
+/// Write what is left, close the engine and stop.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Close {
+    /// Called with whether everything was written and the engine closed well.
+    pub reply: Box<dyn FnOnce(Result<(), Fault>) + Send>,
+}
+
+/// How the ledger is.
+#[derive(Clone, Debug, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub enum LedgerHealth {
+    /// It commits.
+    Up,
+    /// It cannot, and is tried again.
+    Down {
+        /// What it said.
+        reason: String,
+    },
+    /// A commit is unknown and the ledger cannot be read back: nothing may be said any more.
+    Lost {
+        /// What it said.
+        reason: String,
+    },
+}
+
+/// The way to the writer, for everyone who writes.
+#[derive(Clone)]
+pub struct LedgerLine {
+    write: Recipient<Write>,
+    ask: Recipient<Ask>,
+}
+
+impl LedgerLine {
+    /// A line to `writer`.
+    pub fn to(writer: Addr<LedgerActor>) -> Self {
+        Self { write: writer.clone().recipient(), ask: writer.recipient() }
+    }
+
+    /// Writes a step that may fail.
+    pub fn write(&self, step: Step, reply: impl FnOnce(Result<Done, Unable>) + Send + 'static) {
+        self.write.do_send(Write { step, urgency: Urgency::May, reply: Some(Box::new(reply)) });
+    }
+
+    /// Writes a step that must happen, as soon as the ledger can.
+    pub fn must(&self, step: Step, reply: impl FnOnce(Result<Done, Unable>) + Send + 'static) {
+        self.write.do_send(Write { step, urgency: Urgency::Must, reply: Some(Box::new(reply)) });
+    }
+
+    /// Writes a step that must happen and that nobody waits for.
+    pub fn note(&self, step: Step) {
+        self.write.do_send(Write { step, urgency: Urgency::Must, reply: None });
+    }
+
+    /// Writes a step that nobody waits for and that can wait for company.
+    pub fn lazily(&self, step: Step) {
+        self.write.do_send(Write { step, urgency: Urgency::Lazy, reply: None });
+    }
+
+    /// Asks a question.
+    pub fn ask(&self, question: Question, reply: impl FnOnce(Result<Knowledge, Fault>) + Send + 'static) {
+        self.ask.do_send(Ask { question, reply: Box::new(reply) });
+    }
+}
+
+/// Where the engine works.
+enum Place {
+    /// On a thread of its own: a commit blocks nobody.
+    Thread(mpsc::Sender<Job>),
+    /// In the actor, each commit taking this long: for worlds with a paused clock, in which nothing real may run.
+    Inline { engine: Box<dyn Ledger>, latency: Duration },
+}
+
+/// What the engine is to do.
+enum Job {
+    Commit(Vec<Step>),
+    Ask(Question, Told),
+    Reopen,
+    Close,
+}
+
+/// What the engine has done.
+#[derive(Message)]
+#[rtype(result = "()")]
+enum JobDone {
+    Committed(Result<Vec<Done>, Fault>),
+    Reopened(Result<(), Fault>),
+    Closed(Result<(), Fault>),
+}
+
+/// It is time to commit, also when only lazy steps wait.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct CommitNow;
+
+/// It is time to open the ledger again.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct ReopenNow;
+
+/// Something in the order it came.
+enum Entry {
+    Step(Write),
+    Ask(Ask),
+}
+
+/// How the ledger is, for the writer.
+enum Health {
+    Up,
+    /// `failures` in a row; `unknown` when the last commit's fate is.
+    Down {
+        reason: String,
+        failures: u32,
+        unknown: bool,
+    },
+}
+
+/// The writer.
+pub struct LedgerActor {
+    place: Place,
+    settings: settings::Ledger,
+    watcher: Recipient<LedgerHealth>,
+    queue: VecDeque<Entry>,
+    /// The steps of the commit that is under way.
+    under_way: Option<Vec<Write>>,
+    /// Whether a lazy flush is set.
+    lazy_set: bool,
+    /// Whether an inline commit is set.
+    inline_set: bool,
+    health: Health,
+    closing: Option<Box<dyn FnOnce(Result<(), Fault>) + Send>>,
+}
+
+impl LedgerActor {
+    /// A writer whose engine lives on a thread of its own.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn threaded(engine: Box<dyn Ledger>, settings: settings::Ledger, watcher: Recipient<LedgerHealth>, me: Addr<Self>) -> std::io::Result<Self> {
+        let (jobs, inbox) = mpsc::channel();
+        std::thread::Builder::new().name("ledger".into()).spawn(move || serve(engine, &inbox, &me))?;
+        Ok(Self::new(Place::Thread(jobs), settings, watcher))
+    }
+
+    /// A writer that commits inline, each commit taking `latency` of the paused clock.
+    pub fn inline(engine: Box<dyn Ledger>, latency: Duration, settings: settings::Ledger, watcher: Recipient<LedgerHealth>) -> Self {
+        Self::new(Place::Inline { engine, latency }, settings, watcher)
+    }
+
+    fn new(place: Place, settings: settings::Ledger, watcher: Recipient<LedgerHealth>) -> Self {
+        Self {
+            place,
+            settings,
+            watcher,
+            queue: VecDeque::new(),
+            under_way: None,
+            lazy_set: false,
+            inline_set: false,
+            health: Health::Up,
+            closing: None,
+        }
+    }
+
+    /// Takes up the next work, if the engine is free and somebody waits for it.
+    fn pump(&mut self, ctx: &mut Context<Self>) {
+        if self.under_way.is_some() || !matches!(self.health, Health::Up) {
+            return;
+        }
+        while let Some(Entry::Ask(_)) = self.queue.front() {
+            let Some(Entry::Ask(Ask { question, reply })) = self.queue.pop_front() else { break };
+            self.perform(Job::Ask(question, reply), ctx);
+        }
+        if self.queue.is_empty() {
+            if self.closing.is_some() {
+                self.under_way = Some(Vec::new());
+                self.perform(Job::Close, ctx);
+            }
+            return;
+        }
+        let only_lazy = self.queue.iter().all(|entry| matches!(entry, Entry::Step(Write { urgency: Urgency::Lazy, .. })));
+        if only_lazy && self.closing.is_none() && self.queue.len() < self.settings.batch as usize {
+            if !self.lazy_set {
+                self.lazy_set = true;
+                ctx.notify_later(CommitNow, LAZY);
+            }
+            return;
+        }
+        match &self.place {
+            Place::Thread(_) => self.commit(ctx),
+            // The next turn of the loop, so that what is sent in the same breath shares the commit.
+            Place::Inline { latency, .. } if !self.inline_set => {
+                self.inline_set = true;
+                ctx.notify_later(CommitNow, *latency);
+            }
+            Place::Inline { .. } => {}
+        }
+    }
+
+    /// Commits what has gathered, up to the next question.
+    fn commit(&mut self, ctx: &mut Context<Self>) {
+        if self.under_way.is_some() || !matches!(self.health, Health::Up) {
+            return;
+        }
+        let mut batch = Vec::new();
+        while batch.len() < self.settings.batch as usize {
+            match self.queue.pop_front() {
+                Some(Entry::Step(write)) => batch.push(write),
+                Some(ask @ Entry::Ask(_)) => {
+                    self.queue.push_front(ask);
+                    break;
+                }
+                None => break,
+            }
+        }
+        if batch.is_empty() {
+            return self.pump(ctx);
+        }
+        let steps = batch.iter().map(|write| write.step.clone()).collect();
+        self.under_way = Some(batch);
+        self.perform(Job::Commit(steps), ctx);
+    }
+
+    fn perform(&mut self, job: Job, ctx: &mut Context<Self>) {
+        match &mut self.place {
+            Place::Thread(jobs) => {
+                if jobs.send(job).is_err() {
+                    // The thread is gone: it panicked. Nothing can be known any more.
+                    self.lost("the ledger's thread died".into());
+                }
+            }
+            Place::Inline { engine, .. } => {
+                if let Some(done) = work(engine.as_mut(), job) {
+                    ctx.notify(done);
+                }
+            }
+        }
+    }
+
+    /// The ledger failed: what may wait for nothing is given back, the rest is kept in its order.
+    fn fail(&mut self, fault: &Fault, batch: Vec<Write>, ctx: &mut Context<Self>) {
+        let reason = fault.to_string();
+        let failures = match &self.health {
+            Health::Up => 0,
+            Health::Down { failures, .. } => failures + 1,
+        };
+        let wait = backoff(self.settings.retry_first, self.settings.retry_most, failures, 1.0);
+        let unable = Unable { reason: reason.clone(), retry_after: wait };
+        let queued = std::mem::take(&mut self.queue);
+        for entry in batch.into_iter().map(Entry::Step).chain(queued) {
+            match entry {
+                Entry::Step(Write { urgency: Urgency::May, reply, .. }) => answer(reply, Err(unable.clone())),
+                kept => self.queue.push_back(kept),
+            }
+        }
+        tracing::error!(%reason, kept = self.queue.len(), ?wait, "ledger cannot commit");
+        self.health = Health::Down { reason: reason.clone(), failures, unknown: matches!(fault, Fault::Unknown(_)) };
+        self.watcher.do_send(LedgerHealth::Down { reason });
+        match self.closing.take() {
+            Some(reply) => {
+                reply(Err(fault.clone()));
+                ctx.stop();
+            }
+            None => {
+                ctx.notify_later(ReopenNow, wait);
+            }
+        }
+    }
+
+    fn lost(&mut self, reason: String) {
+        tracing::error!(%reason, "ledger lost");
+        self.watcher.do_send(LedgerHealth::Lost { reason: reason.clone() });
+        self.health = Health::Down { reason, failures: u32::MAX - 1, unknown: true };
+    }
+
+    /// Why a step is refused now, if it is.
+    fn refusal(&self, urgency: Urgency) -> Option<Unable> {
+        let Health::Down { reason, failures, .. } = &self.health else { return None };
+        let full = self.queue.len() >= self.settings.backlog as usize;
+        (full || urgency == Urgency::May).then(|| Unable {
+            reason: reason.clone(),
+            retry_after: backoff(self.settings.retry_first, self.settings.retry_most, *failures, 1.0),
+        })
+    }
+}
+
+fn answer(reply: Option<Reply>, result: Result<Done, Unable>) {
+    if let Some(reply) = reply {
+        reply(result);
+    }
+}
+
+/// The engine's thread: one job after the other, until the writer is gone.
+fn serve(mut engine: Box<dyn Ledger>, inbox: &mpsc::Receiver<Job>, writer: &Addr<LedgerActor>) {
+    while let Ok(job) = inbox.recv() {
+        let last = matches!(job, Job::Close);
+        if let Some(done) = work(engine.as_mut(), job) {
+            writer.do_send(done);
+        }
+        if last {
+            return;
+        }
+    }
+}
+
+fn work(engine: &mut dyn Ledger, job: Job) -> Option<JobDone> {
+    match job {
+        Job::Commit(steps) => Some(JobDone::Committed(engine.commit(&steps))),
+        Job::Ask(question, reply) => {
+            reply(engine.ask(&question));
+            None
+        }
+        Job::Reopen => Some(JobDone::Reopened(engine.reopen())),
+        Job::Close => Some(JobDone::Closed(engine.close())),
+    }
+}
+
+impl Actor for LedgerActor {
+    type Context = Context<Self>;
+}
+
+impl Supervised for LedgerActor {
+    /// A commit that was under way when the writer fell is unknown: its steps wait with the others, and the ledger is read back.
+    fn restarting(&mut self, ctx: &mut Context<Self>) {
+        (self.lazy_set, self.inline_set) = (false, false);
+        let batch = self.under_way.take().unwrap_or_default();
+        self.fail(&Fault::Unknown("the writer restarted".into()), batch, ctx);
+    }
+}
+
+impl Handler<Write> for LedgerActor {
+    type Result = ();
+
+    fn handle(&mut self, write: Write, ctx: &mut Context<Self>) {
+        match self.refusal(write.urgency) {
+            Some(unable) => answer(write.reply, Err(unable)),
+            None => {
+                self.queue.push_back(Entry::Step(write));
+                self.pump(ctx);
+            }
+        }
+    }
+}
+
+impl Handler<Ask> for LedgerActor {
+    type Result = ();
+
+    fn handle(&mut self, ask: Ask, ctx: &mut Context<Self>) {
+        if let Health::Down { reason, .. } = &self.health {
+            return (ask.reply)(Err(Fault::NotCommitted(reason.clone())));
+        }
+        self.queue.push_back(Entry::Ask(ask));
+        self.pump(ctx);
+    }
+}
+
+impl Handler<CommitNow> for LedgerActor {
+    type Result = ();
+
+    fn handle(&mut self, _: CommitNow, ctx: &mut Context<Self>) {
+        (self.lazy_set, self.inline_set) = (false, false);
+        self.commit(ctx);
+    }
+}
+
+impl Handler<ReopenNow> for LedgerActor {
+    type Result = ();
+
+    fn handle(&mut self, _: ReopenNow, ctx: &mut Context<Self>) {
+        self.perform(Job::Reopen, ctx);
+    }
+}
+
+impl Handler<Close> for LedgerActor {
+    type Result = ();
+
+    fn handle(&mut self, close: Close, ctx: &mut Context<Self>) {
+        if let Health::Down { reason, .. } = &self.health {
+            (close.reply)(Err(Fault::NotCommitted(reason.clone())));
+            return ctx.stop();
+        }
+        self.closing = Some(close.reply);
+        self.pump(ctx);
+    }
+}
+
+impl Handler<JobDone> for LedgerActor {
+    type Result = ();
+
+    fn handle(&mut self, done: JobDone, ctx: &mut Context<Self>) {
+        match done {
+            JobDone::Committed(Ok(results)) => {
+                for (write, result) in self.under_way.take().unwrap_or_default().into_iter().zip(results) {
+                    if let Done::Refused(reason) = &result {
+                        // Never the step itself: it holds people's words.
+                        tracing::error!(%reason, "ledger refused a step");
+                    }
+                    answer(write.reply, Ok(result));
+                }
+                self.pump(ctx);
+            }
+            JobDone::Committed(Err(fault)) => {
+                let batch = self.under_way.take().unwrap_or_default();
+                self.fail(&fault, batch, ctx);
+            }
+            JobDone::Reopened(Ok(())) => {
+                tracing::info!(waiting = self.queue.len(), "ledger is back");
+                self.health = Health::Up;
+                self.watcher.do_send(LedgerHealth::Up);
+                self.pump(ctx);
+            }
+            JobDone::Reopened(Err(fault)) => {
+                let unknown = matches!(self.health, Health::Down { unknown: true, .. });
+                if unknown { self.lost(fault.to_string()) } else { self.fail(&fault, Vec::new(), ctx) }
+            }
+            JobDone::Closed(result) => {
+                if let Some(reply) = self.closing.take() {
+                    reply(result);
+                }
+                ctx.stop();
+            }
+        }
+    }
+}

@@ -1,0 +1,463 @@
+//! The actor of one platform connection, in and out.
+//!
+//! It keeps the connection up, for ever, with back-off; hands what the platform offers to the supervisor's desk; and speaks what its
+//! [outbox] lets through. All platform I/O runs on the I/O runtime: a platform that hangs or panics is a message here. It never looks
+//! into a message, and never moves a cursor over something that was not accepted.
+
+mod connection;
+mod drafts;
+pub mod outbox;
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use actix::{Actor, AsyncContext, Context, Handler, Message, SpawnHandle, Supervised};
+use futures_util::FutureExt;
+
+use crate::clock::{Clock, Moment};
+use crate::ids::{ChatId, OutboxId};
+use crate::ledger::writer::LedgerLine;
+use crate::ledger::{Done, Fate, Knowledge, NoticeKind, OutboxRow, OutboxState, Question, Step, What};
+use crate::ids::MessageId;
+use crate::platform::{Outgoing, Platform, SpeakError, Speaker};
+use crate::protocol::{
+    AdapterHealth, AdapterNews, Deliver, DeliverBefore, Disconnect, Flush, Notify, Phrase, Rephrase, ShowDraft, ShowTyping, Upward, Withdraw,
+};
+use crate::settings::{AdapterSettings, Policy, Settings};
+use crate::shutdown::ShutdownKind;
+use crate::shutdown::report::NoticeFate;
+use crate::shutdown::roll_call::Work;
+use crate::supervision::words_of;
+use crate::texts::spoken;
+use connection::Line;
+use drafts::Drafts;
+use outbox::{Bounds, Effect, Event, Outbox};
+
+/// What all adapters share.
+pub struct Shared {
+    /// How everything is set.
+    pub settings: Arc<Settings>,
+    /// The time.
+    pub clock: Clock,
+    /// Where platforms run.
+    pub io: tokio::runtime::Handle,
+    /// The way to the ledger.
+    pub ledger: LedgerLine,
+    /// The lines to the supervisor.
+    pub upward: Arc<Upward>,
+}
+
+/// One platform connection.
+pub struct AdapterActor {
+    set: AdapterSettings,
+    platform: Arc<dyn Platform>,
+    shared: Arc<Shared>,
+    outbox: Outbox,
+    line: Line,
+    drafts: Drafts,
+    /// Notices that are rendered when they are sent.
+    phrases: HashMap<OutboxId, Phrase>,
+    /// Notices sent while the ledger could not record them: once per chat and process.
+    unrecorded: HashMap<ChatId, ()>,
+    /// When the outbox is looked at again.
+    alarm: Option<(Moment, SpawnHandle)>,
+    closing: bool,
+}
+
+impl AdapterActor {
+    /// The adapter `set` on `platform`. It connects when it starts, not before `wait` has passed.
+    pub fn new(set: AdapterSettings, platform: Arc<dyn Platform>, shared: Arc<Shared>, wait: std::time::Duration) -> Self {
+        let outbox = Outbox::new(bounds(&set, platform.as_ref(), &shared.settings));
+        Self {
+            line: Line::new(wait),
+            set,
+            platform,
+            outbox,
+            shared,
+            drafts: Drafts::default(),
+            phrases: HashMap::new(),
+            unrecorded: HashMap::new(),
+            alarm: None,
+            closing: false,
+        }
+    }
+
+    fn on(&mut self, event: Event, ctx: &mut Context<Self>) {
+        let (now, wall) = (self.shared.clock.now(), self.shared.clock.wall());
+        for effect in self.outbox.step(now, wall, event) {
+            self.perform(effect, ctx);
+        }
+    }
+
+    fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) {
+        match effect {
+            Effect::Record(id) => {
+                let me = ctx.address();
+                self.shared.ledger.must(Step::Fate { id, fate: Fate::Sending }, move |result| {
+                    me.do_send(Recorded { id, ours: matches!(result, Ok(Done::Ok)) });
+                });
+            }
+            Effect::Send { row, repeat } => self.send(row, repeat, ctx),
+            Effect::Note(id, fate) => self.note(id, fate),
+            Effect::Tell(session, row, delivery) => {
+                self.drafts.forget(row);
+                self.tell(AdapterNews::Delivered { session, row, delivery });
+            }
+            Effect::Handed(chat, kind) => self.tell(AdapterNews::Handed(chat, kind)),
+            Effect::Noticed(chat, kind, fate) => self.tell(AdapterNews::Noticed(chat, kind, fate)),
+            Effect::Wake(at) => self.wake_at(at, ctx),
+            Effect::Flushed => self.tell(AdapterNews::Flushed(self.set.name.clone())),
+        }
+    }
+
+    /// Writes down what became of a row. A row that merely waits can wait for company in its commit, too.
+    fn note(&mut self, id: OutboxId, fate: Fate) {
+        let lazy = matches!(&fate, Fate::Failed { not_before, .. } if *not_before == crate::settings::AT_ONCE);
+        let step = Step::Fate { id, fate };
+        if lazy { self.shared.ledger.lazily(step) } else { self.shared.ledger.note(step) }
+    }
+
+    fn wake_at(&mut self, at: Moment, ctx: &mut Context<Self>) {
+        if let Some((set, alarm)) = self.alarm.take() {
+            if set <= at && set > self.shared.clock.now() {
+                self.alarm = Some((set, alarm));
+                return;
+            }
+            ctx.cancel_future(alarm);
+        }
+        let alarm = ctx.run_later(at.since(self.shared.clock.now()), |adapter, ctx| {
+            adapter.alarm = None;
+            adapter.on(Event::Tick, ctx);
+        });
+        self.alarm = Some((at, alarm));
+    }
+
+    /// Hands one message to the platform, on the I/O runtime; what comes of it is a message.
+    fn send(&mut self, mut row: OutboxRow, repeat: bool, ctx: &mut Context<Self>) {
+        let (id, me) = (row.id, ctx.address().recipient::<SendOver>());
+        let Some(speaker) = self.line.speaker() else {
+            return me.do_send(SendOver { id, result: Err(SpeakError::Broken("not connected".into())) });
+        };
+        if let Some(phrase) = self.phrases.remove(&id) {
+            row.text = self.render(&phrase);
+        }
+        if repeat {
+            row.text.insert_str(0, &self.shared.settings.texts.repeat.plain());
+        }
+        let edit = row.message.clone();
+        let limit = self.shared.settings.outbox.send_limit;
+        self.shared.io.spawn(async move {
+            let result = speak(speaker, row, edit, limit).await;
+            me.do_send(SendOver { id, result });
+        });
+    }
+
+    /// The words of a "going down" notice, as they are true now.
+    fn render(&self, phrase: &Phrase) -> String {
+        let texts = &self.shared.settings.texts;
+        let left = phrase.until.since(self.shared.clock.now());
+        let stops = phrase.kind == ShutdownKind::Stop;
+        let resumes = self.shared.settings.recovery.policy == Policy::Resume;
+        let template = match (phrase.work, stops, left.is_zero(), resumes) {
+            (Work::Waiting, true, _, _) => &texts.waiting_stop,
+            (Work::Waiting, false, _, _) => &texts.waiting_restart,
+            (Work::Running, true, false, false) => &texts.stop,
+            (Work::Running, true, false, true) => &texts.stop_resume,
+            (Work::Running, true, true, false) => &texts.stop_now,
+            (Work::Running, true, true, true) => &texts.stop_now_resume,
+            (Work::Running, false, false, false) => &texts.restart,
+            (Work::Running, false, false, true) => &texts.restart_resume,
+            (Work::Running, false, true, false) => &texts.restart_now,
+            (Work::Running, false, true, true) => &texts.restart_now_resume,
+        };
+        let members = if phrase.members.is_empty() { String::new() } else { texts.members.render(&[("members", &phrase.members)]) };
+        members + &template.render(&[("left", &spoken(left))])
+    }
+
+    /// Replies that an earlier life, or a fall of this one, left undelivered.
+    fn load(&self, ctx: &mut Context<Self>) {
+        let me = ctx.address();
+        self.shared.ledger.ask(Question::Undelivered(self.set.name.clone()), move |answer| {
+            me.do_send(Loaded(match answer {
+                Ok(Knowledge::Outbox(rows)) => Some(rows),
+                _ => None,
+            }));
+        });
+    }
+
+    fn tell(&self, news: AdapterNews) {
+        self.shared.upward.adapter.do_send(news);
+    }
+
+    fn health(&self, health: AdapterHealth) {
+        self.tell(AdapterNews::Health(self.set.name.clone(), health));
+    }
+}
+
+fn bounds(set: &AdapterSettings, platform: &dyn Platform, settings: &Settings) -> Bounds {
+    Bounds {
+        in_flight: settings.outbox.in_flight as usize,
+        retry_first: settings.outbox.retry_first,
+        retry_most: settings.outbox.retry_most,
+        max_tries: settings.outbox.max_tries,
+        idempotent: platform.abilities().idempotent,
+        rate: set.rate,
+    }
+}
+
+/// Sends or edits one message within `limit`. A speaker that panics, or says nothing in time, leaves the fate unknown.
+async fn speak(
+    speaker: Arc<dyn Speaker>,
+    row: OutboxRow,
+    edit: Option<MessageId>,
+    limit: std::time::Duration,
+) -> Result<MessageId, SpeakError> {
+    let out = Outgoing {
+        room: row.chat.room,
+        thread: row.chat.thread,
+        text: row.text,
+        key: row.id,
+        voice: row.what.voice(),
+        reply_to: row.reply_to,
+    };
+    let work = AssertUnwindSafe(async move {
+        match edit {
+            Some(message) => speaker.edit(out, message.clone()).await.map(|()| message),
+            None => speaker.send(out).await,
+        }
+    });
+    match tokio::time::timeout(limit, work.catch_unwind()).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(panic)) => Err(SpeakError::Unknown(format!("the platform's code panicked: {}", words_of(panic.as_ref())))),
+        Err(_) => Err(SpeakError::Unknown("no answer in time".into())),
+    }
+}
+
+impl Actor for AdapterActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.load(ctx);
+        self.connect_later(ctx);
+    }
+}
+
+impl Supervised for AdapterActor {
+    /// After a panic: a new outbox, filled from the ledger, and a new connection. What was on its way is unknown there, or still to be
+    /// written as sent; the ledger's compare-and-set sorts that out.
+    fn restarting(&mut self, ctx: &mut Context<Self>) {
+        self.outbox = Outbox::new(bounds(&self.set, self.platform.as_ref(), &self.shared.settings));
+        self.drafts = Drafts::default();
+        self.phrases.clear();
+        self.alarm = None;
+        self.line.drop_connection();
+        self.load(ctx);
+        self.connect_later(ctx);
+    }
+}
+
+/// The rows of the ledger.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Loaded(Option<Vec<OutboxRow>>);
+
+impl Handler<Loaded> for AdapterActor {
+    type Result = ();
+
+    fn handle(&mut self, Loaded(rows): Loaded, ctx: &mut Context<Self>) {
+        let Some(rows) = rows else {
+            ctx.run_later(self.shared.settings.ledger.retry_first, |adapter, ctx| adapter.load(ctx));
+            return;
+        };
+        for row in rows {
+            match self.mend(row) {
+                Some(row) => self.on(Event::Reply(vec![row]), ctx),
+                None => continue,
+            }
+        }
+    }
+}
+
+impl AdapterActor {
+    /// A draft whose turn was cut ends in the interruption mark, where it can still be edited; else nobody can tell whether it was ever seen.
+    fn mend(&self, mut row: OutboxRow) -> Option<OutboxRow> {
+        if row.state == OutboxState::Draft {
+            if row.message.is_none() {
+                self.shared.ledger.note(Step::Fate { id: row.id, fate: Fate::Dead { reason: "a draft that was cut".into() } });
+                return None;
+            }
+            row.text.push_str(&self.shared.settings.texts.draft_cut.plain());
+        }
+        // Editing twice is editing once.
+        let repeated = row.message.is_some() || self.platform.abilities().idempotent;
+        row.state = if row.state == OutboxState::Unknown && !repeated { OutboxState::Unknown } else { OutboxState::Due };
+        Some(row)
+    }
+}
+
+/// A row is durable as `sending`, or must not be sent.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Recorded {
+    id: OutboxId,
+    ours: bool,
+}
+
+impl Handler<Recorded> for AdapterActor {
+    type Result = ();
+
+    fn handle(&mut self, Recorded { id, ours }: Recorded, ctx: &mut Context<Self>) {
+        self.on(Event::Recorded(id, ours), ctx);
+    }
+}
+
+/// What came of a send.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct SendOver {
+    id: OutboxId,
+    result: Result<MessageId, SpeakError>,
+}
+
+impl Handler<SendOver> for AdapterActor {
+    type Result = ();
+
+    fn handle(&mut self, SendOver { id, result }: SendOver, ctx: &mut Context<Self>) {
+        if let Err(error) = &result {
+            tracing::warn!(adapter = %self.set.name, row = %id, %error, "send failed");
+        }
+        self.on(Event::Sent(id, result), ctx);
+    }
+}
+
+impl Handler<Deliver> for AdapterActor {
+    type Result = ();
+
+    fn handle(&mut self, Deliver(mut rows): Deliver, ctx: &mut Context<Self>) {
+        if let Some(first) = rows.first_mut() {
+            match self.drafts.finish(first.id) {
+                drafts::Finished::Shown(message) => first.message = Some(message),
+                drafts::Finished::OnItsWay => return self.drafts.hold(rows),
+                drafts::Finished::Never => {}
+            }
+        }
+        self.on(Event::Reply(rows), ctx);
+    }
+}
+
+impl Handler<Notify> for AdapterActor {
+    type Result = ();
+
+    fn handle(&mut self, Notify { row, phrase }: Notify, ctx: &mut Context<Self>) {
+        let (me, noted) = (ctx.address(), row.clone());
+        if let Some(phrase) = phrase {
+            self.phrases.insert(row.id, phrase);
+        }
+        self.shared.ledger.write(Step::Notice(row), move |result| me.do_send(Noted { row: noted, result: result.ok() }));
+    }
+}
+
+/// A notice was recorded; `None`: the ledger cannot write.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Noted {
+    row: OutboxRow,
+    result: Option<Done>,
+}
+
+impl Handler<Noted> for AdapterActor {
+    type Result = ();
+
+    fn handle(&mut self, Noted { row, result }: Noted, ctx: &mut Context<Self>) {
+        let What::Notice { kind, .. } = row.what else { return };
+        let unrecorded = result.is_none() && kind == NoticeKind::Down && self.unrecorded.insert(row.chat.clone(), ()).is_none();
+        match result {
+            Some(Done::Ok) => self.on(Event::Notice(row), ctx),
+            // Better told unrecorded than not told; the ledger will not hold it against anybody.
+            None if unrecorded => self.on(Event::Notice(row), ctx),
+            Some(_) => {
+                self.phrases.remove(&row.id);
+                self.tell(AdapterNews::Noticed(row.chat, kind, NoticeFate::Told));
+            }
+            None => {
+                self.phrases.remove(&row.id);
+                let reason = "the ledger could not record it".into();
+                self.tell(AdapterNews::Noticed(row.chat, kind, NoticeFate::Failed { reason }));
+            }
+        }
+    }
+}
+
+impl Handler<Rephrase> for AdapterActor {
+    type Result = ();
+
+    fn handle(&mut self, Rephrase { kind, until }: Rephrase, _: &mut Context<Self>) {
+        for phrase in self.phrases.values_mut() {
+            (phrase.kind, phrase.until) = (kind, until);
+        }
+    }
+}
+
+impl Handler<ShowTyping> for AdapterActor {
+    type Result = ();
+
+    fn handle(&mut self, ShowTyping(chat): ShowTyping, _: &mut Context<Self>) {
+        if let Some(speaker) = self.line.speaker() {
+            let limit = self.shared.settings.outbox.send_limit;
+            self.shared.io.spawn(async move { tokio::time::timeout(limit, speaker.typing(chat.room, chat.thread)).await });
+        }
+    }
+}
+
+impl Handler<Withdraw> for AdapterActor {
+    type Result = ();
+
+    fn handle(&mut self, Withdraw(chat): Withdraw, ctx: &mut Context<Self>) {
+        self.on(Event::Withdraw(chat), ctx);
+    }
+}
+
+impl Handler<DeliverBefore> for AdapterActor {
+    type Result = ();
+
+    fn handle(&mut self, DeliverBefore(moment): DeliverBefore, ctx: &mut Context<Self>) {
+        self.on(Event::Before(moment), ctx);
+    }
+}
+
+impl Handler<Flush> for AdapterActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Flush, ctx: &mut Context<Self>) {
+        self.on(Event::Flush, ctx);
+    }
+}
+
+impl Handler<ShowDraft> for AdapterActor {
+    type Result = ();
+
+    fn handle(&mut self, ShowDraft { row }: ShowDraft, ctx: &mut Context<Self>) {
+        self.show_draft(row, ctx);
+    }
+}
+
+impl Handler<Disconnect> for AdapterActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Disconnect, ctx: &mut Context<Self>) {
+        self.closing = true;
+        let news = (self.shared.upward.adapter.clone(), self.set.name.clone());
+        let speaker = self.line.speaker();
+        self.line.drop_connection();
+        self.on(Event::Disconnected, ctx);
+        let limit = self.shared.settings.shutdown.disconnect;
+        self.shared.io.spawn(async move {
+            if let Some(speaker) = speaker {
+                let goodbye = AssertUnwindSafe(speaker.close()).catch_unwind();
+                let _ = tokio::time::timeout(limit, goodbye).await;
+            }
+            news.0.do_send(AdapterNews::Closed(news.1));
+        });
+    }
+}

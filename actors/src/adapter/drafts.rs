@@ -1,0 +1,145 @@
+//! Replies that are shown while they grow.
+//!
+//! A draft is written before its first send and given the platform's message id after it; what it says later is not recorded. When the reply
+//! is finished, it takes the draft's place: the first part becomes an edit of the message that is there. A draft is only ever
+//! a courtesy: when the platform will not take it, the reply is simply sent whole.
+
+use std::collections::HashMap;
+
+use actix::{AsyncContext, Context, Handler, Message};
+
+use super::{AdapterActor, speak};
+use crate::ids::{MessageId, OutboxId};
+use crate::ledger::{Done, Fate, OutboxRow, Step};
+use crate::platform::SpeakError;
+
+/// The drafts of one adapter, at most one per turn that runs.
+#[derive(Default)]
+pub(super) struct Drafts(HashMap<OutboxId, Draft>);
+
+struct Draft {
+    row: OutboxRow,
+    /// The platform's id, once it was sent.
+    message: Option<MessageId>,
+    busy: bool,
+    /// The platform would not take it.
+    given_up: bool,
+    /// The text has grown since it was last shown.
+    grown: bool,
+    /// The finished reply that waits for the draft to land.
+    held: Option<Vec<OutboxRow>>,
+}
+
+/// Where a draft stands when its reply is finished.
+pub(super) enum Finished {
+    /// It can be edited.
+    Shown(MessageId),
+    /// It is being sent: the reply waits for it.
+    OnItsWay,
+    /// There is none.
+    Never,
+}
+
+impl Drafts {
+    /// The reply is finished.
+    pub(super) fn finish(&mut self, row: OutboxId) -> Finished {
+        match self.0.get(&row) {
+            Some(draft) if draft.busy => Finished::OnItsWay,
+            Some(_) => match self.0.remove(&row).and_then(|draft| draft.message) {
+                Some(message) => Finished::Shown(message),
+                None => Finished::Never,
+            },
+            None => Finished::Never,
+        }
+    }
+
+    /// Keeps a finished reply until its draft has landed.
+    pub(super) fn hold(&mut self, rows: Vec<OutboxRow>) {
+        if let Some(draft) = rows.first().and_then(|first| self.0.get_mut(&first.id)) {
+            draft.held = Some(rows);
+        }
+    }
+
+    /// The reply is settled.
+    pub(super) fn forget(&mut self, row: OutboxId) {
+        self.0.remove(&row);
+    }
+}
+
+impl AdapterActor {
+    /// Shows a draft, or what it has grown to.
+    pub(super) fn show_draft(&mut self, row: OutboxRow, ctx: &mut Context<Self>) {
+        let id = row.id;
+        let Some(draft) = self.drafts.0.get_mut(&id) else {
+            let me = ctx.address();
+            self.shared.ledger.write(Step::Draft(row.clone()), move |result| {
+                me.do_send(DraftNews { id, what: What::Recorded(matches!(result, Ok(Done::Ok))) });
+            });
+            self.drafts.0.insert(id, Draft { row, message: None, busy: true, given_up: false, grown: false, held: None });
+            return;
+        };
+        draft.row.text = row.text;
+        draft.grown = true;
+        if !draft.busy && !draft.given_up {
+            self.speak_draft(id, ctx);
+        }
+    }
+
+    fn speak_draft(&mut self, id: OutboxId, ctx: &mut Context<Self>) {
+        let (speaker, me) = (self.line.speaker(), ctx.address());
+        let Some(draft) = self.drafts.0.get_mut(&id) else { return };
+        let Some(speaker) = speaker else {
+            draft.busy = false;
+            return;
+        };
+        (draft.busy, draft.grown) = (true, false);
+        let (row, edit, limit) = (draft.row.clone(), draft.message.clone(), self.shared.settings.outbox.send_limit);
+        self.shared.io.spawn(async move {
+            let result = speak(speaker, row, edit, limit).await;
+            me.do_send(DraftNews { id, what: What::Spoken(result) });
+        });
+    }
+}
+
+/// News of a draft.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct DraftNews {
+    id: OutboxId,
+    what: What,
+}
+
+enum What {
+    Recorded(bool),
+    Spoken(Result<MessageId, SpeakError>),
+}
+
+impl Handler<DraftNews> for AdapterActor {
+    type Result = ();
+
+    fn handle(&mut self, DraftNews { id, what }: DraftNews, ctx: &mut Context<Self>) {
+        let Some(draft) = self.drafts.0.get_mut(&id) else { return };
+        let finished = draft.held.is_some();
+        match what {
+            What::Recorded(true) if !finished => return self.speak_draft(id, ctx),
+            What::Recorded(_) => draft.given_up = true,
+            What::Spoken(Ok(message)) => {
+                if draft.message.is_none() {
+                    self.shared.ledger.note(Step::Fate { id, fate: Fate::Drafted { message: message.clone() } });
+                }
+                draft.message = Some(message);
+            }
+            What::Spoken(Err(error)) => {
+                tracing::debug!(adapter = %self.set.name, %error, "draft not shown");
+                draft.given_up = true;
+            }
+        }
+        draft.busy = false;
+        if let Some(rows) = draft.held.take() {
+            return ctx.notify(crate::protocol::Deliver(rows));
+        }
+        if draft.grown && !draft.given_up {
+            self.speak_draft(id, ctx);
+        }
+    }
+}

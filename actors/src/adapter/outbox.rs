@@ -1,0 +1,463 @@
+//! What one adapter says next, as a value: notices first, then replies in the order of their chat.
+//!
+//! Replies to one chat form a *lane*: they are sent one part after the other, so that the parts of a reply never interleave with another's,
+//! and a lane that has to wait holds up no other. Notices stand in no lane: they overtake replies, and are sent at most once.
+//!
+//! | what came of a send | reply | notice |
+//! |---|---|---|
+//! | sent | next part | done |
+//! | retry after | the room, or everything, waits | waits too; saved and back are dropped |
+//! | refused | dead letter, next part | failed |
+//! | broken | lane backs off, dead after `max_tries` | failed |
+//! | unknown | as broken; repeated with a mark unless the platform takes our key | unknown, never repeated |
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
+
+use crate::clock::{Moment, Wall};
+use crate::ids::{ChatId, MessageId, OutboxId, SessionKey};
+use crate::ledger::{Fate, NoticeKind, OutboxRow, OutboxState, What};
+use crate::platform::SpeakError;
+use crate::session::machine::Delivery;
+use crate::settings::AT_ONCE;
+use crate::shutdown::report::NoticeFate;
+use crate::supervision::intensity::backoff;
+
+/// The outbox of one adapter.
+#[derive(Debug)]
+pub struct Outbox {
+    bounds: Bounds,
+    connected: bool,
+    /// The platform asked everything on this account to wait.
+    hold: Moment,
+    /// When the next message may go, where a rate is set.
+    next_slot: Moment,
+    notices: BTreeMap<(u8, OutboxId), OutboxRow>,
+    lanes: HashMap<ChatId, Lane>,
+    /// Lanes that may have something to send, in the order in which they came by it.
+    ready: VecDeque<ChatId>,
+    /// Lanes that wait, and until when.
+    asleep: BTreeSet<(Moment, ChatId)>,
+    flying: HashMap<OutboxId, Flight>,
+    /// A shutdown's deadline: what is not delivered by then is stuck.
+    before: Option<Moment>,
+    flushing: bool,
+}
+
+/// The bounds of an outbox.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bounds {
+    /// Messages on their way at the same time.
+    pub in_flight: usize,
+    /// The first wait after a failure.
+    pub retry_first: Duration,
+    /// The longest.
+    pub retry_most: Duration,
+    /// Tries after which a reply is dead.
+    pub max_tries: u32,
+    /// Whether the platform takes our key, so that a repeat is no repeat.
+    pub idempotent: bool,
+    /// Messages per second at most.
+    pub rate: Option<f64>,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    rows: VecDeque<Letter>,
+    /// The first row is on its way, or is being recorded as such.
+    busy: bool,
+    not_before: Moment,
+}
+
+#[derive(Debug)]
+struct Letter {
+    row: OutboxRow,
+    /// Its session was told that it will not be delivered in time.
+    stuck: bool,
+}
+
+#[derive(Debug)]
+enum Flight {
+    Reply(ChatId),
+    Notice(OutboxRow),
+}
+
+/// What an outbox is told.
+#[derive(Debug)]
+pub enum Event {
+    /// The platform can be spoken to.
+    Connected,
+    /// It cannot, for now.
+    Disconnected,
+    /// The parts of one reply, durable. A first part that is `sending` may go at once.
+    Reply(Vec<OutboxRow>),
+    /// A notice, recorded.
+    Notice(OutboxRow),
+    /// A row is durable as `sending`; `false`: it must not be sent (given up by an operator, or the ledger cannot write).
+    Recorded(OutboxId, bool),
+    /// What came of a send.
+    Sent(OutboxId, Result<MessageId, SpeakError>),
+    /// This chat needs no "going down" any more.
+    Withdraw(ChatId),
+    /// What is not delivered before this moment is stuck.
+    Before(Moment),
+    /// Say when nothing is due any more.
+    Flush,
+    /// A wait may be over.
+    Tick,
+}
+
+/// What an outbox wants done, in this order.
+#[derive(Debug, PartialEq)]
+pub enum Effect {
+    /// Make `sending` durable, then come back with [`Event::Recorded`].
+    Record(OutboxId),
+    /// Send this now. `repeat`: it may have arrived before, and must say so.
+    Send {
+        /// The row.
+        row: OutboxRow,
+        /// Whether to mark it.
+        repeat: bool,
+    },
+    /// Write down what became of a row. Nobody waits for it.
+    Note(OutboxId, Fate),
+    /// Tell the session that owes it what became of a reply.
+    Tell(Option<SessionKey>, OutboxId, Delivery),
+    /// A notice was handed to the platform.
+    Handed(ChatId, NoticeKind),
+    /// What became of a notice.
+    Noticed(ChatId, NoticeKind, NoticeFate),
+    /// Look again at this moment.
+    Wake(Moment),
+    /// Nothing is due any more.
+    Flushed,
+}
+
+impl Outbox {
+    /// An empty outbox, not connected.
+    pub fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            connected: false,
+            hold: Moment::default(),
+            next_slot: Moment::default(),
+            notices: BTreeMap::new(),
+            lanes: HashMap::new(),
+            ready: VecDeque::new(),
+            asleep: BTreeSet::new(),
+            flying: HashMap::new(),
+            before: None,
+            flushing: false,
+        }
+    }
+
+    /// Replies that are not delivered.
+    pub fn len(&self) -> usize {
+        self.lanes.values().map(|lane| lane.rows.len()).sum()
+    }
+
+    /// Whether every reply is delivered.
+    pub fn is_empty(&self) -> bool {
+        self.lanes.is_empty()
+    }
+
+    /// Takes one event to its consequences. The caller performs them, in order.
+    pub fn step(&mut self, now: Moment, wall: Wall, event: Event) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.take_in(now, wall, event, &mut effects);
+        self.pump(now, wall, &mut effects);
+        if self.flushing && self.is_flushed(now) {
+            self.flushing = false;
+            effects.push(Effect::Flushed);
+        }
+        effects
+    }
+
+    fn take_in(&mut self, now: Moment, wall: Wall, event: Event, effects: &mut Vec<Effect>) {
+        match event {
+            Event::Connected => {
+                self.connected = true;
+                self.hold = Moment::default();
+            }
+            Event::Disconnected => {
+                self.connected = false;
+                self.tell_stuck(now, effects);
+            }
+            Event::Reply(rows) => self.add(now, wall, rows, effects),
+            Event::Notice(row) => {
+                if let (false, Some(kind)) = (self.connected, kind_of(&row)) {
+                    // Nobody waits for a platform that is down; should it come back in time, the notice is still sent.
+                    effects.push(Effect::Noticed(row.chat.clone(), kind, NoticeFate::Failed { reason: "its platform is down".into() }));
+                }
+                self.notices.insert((rank(&row), row.id), row);
+            }
+            Event::Recorded(id, true) => self.send_recorded(id, effects),
+            Event::Recorded(id, false) => self.skip(id, effects),
+            Event::Sent(id, result) => match self.flying.remove(&id) {
+                Some(Flight::Reply(chat)) => self.reply_sent(now, wall, &chat, result, effects),
+                Some(Flight::Notice(row)) => self.notice_sent(now, row, result, effects),
+                None => {}
+            },
+            Event::Withdraw(chat) => {
+                let place = self.notices.iter().find(|(_, row)| row.chat == chat && kind_of(row) == Some(NoticeKind::Down)).map(|(at, _)| *at);
+                if let Some(row) = place.and_then(|at| self.notices.remove(&at)) {
+                    effects.push(Effect::Note(row.id, Fate::Dead { reason: "its turn had finished".into() }));
+                    effects.push(Effect::Noticed(chat, NoticeKind::Down, NoticeFate::NotNeeded));
+                }
+            }
+            Event::Before(moment) => {
+                self.before = Some(moment);
+                self.tell_stuck(now, effects);
+            }
+            Event::Flush => self.flushing = true,
+            Event::Tick => {}
+        }
+    }
+
+    fn add(&mut self, now: Moment, wall: Wall, rows: Vec<OutboxRow>, effects: &mut Vec<Effect>) {
+        let Some(first) = rows.first() else { return };
+        let chat = first.chat.clone();
+        let wait = wall.wait_for(first.not_before, self.bounds.retry_most);
+        let lane = self.lanes.entry(chat.clone()).or_default();
+        if lane.rows.is_empty() {
+            lane.not_before = now + wait;
+            self.ready.push_back(chat);
+        }
+        for mut row in rows {
+            let at_once = lane.rows.is_empty() && !lane.busy && wait.is_zero() && self.connected && self.hold <= now && self.next_slot <= now;
+            if row.state == OutboxState::Sending && !at_once {
+                // It was written as on its way and is not: after a crash nobody could tell.
+                row.state = OutboxState::Due;
+                effects.push(Effect::Note(row.id, Fate::Failed { not_before: AT_ONCE, reason: "waits for its turn".into() }));
+            }
+            lane.rows.push_back(Letter { row, stuck: false });
+        }
+        if !self.connected {
+            self.tell_stuck(now, effects);
+        }
+    }
+
+    /// Sends everything that may go now, notices first.
+    fn pump(&mut self, now: Moment, wall: Wall, effects: &mut Vec<Effect>) {
+        if !self.connected {
+            return;
+        }
+        if !self.notices.is_empty() {
+            self.pump_notices(now, wall, effects);
+        }
+        while self.asleep.first().is_some_and(|(until, _)| *until <= now) {
+            self.ready.extend(self.asleep.pop_first().map(|(_, chat)| chat));
+        }
+        for _ in 0..self.ready.len() {
+            if self.hold > now || self.next_slot > now || self.flying.len() >= self.bounds.in_flight {
+                break;
+            }
+            let Some(chat) = self.ready.pop_front() else { break };
+            let Some(lane) = self.lanes.get_mut(&chat) else { continue };
+            if lane.busy {
+                continue;
+            }
+            if lane.not_before > now {
+                self.asleep.insert((lane.not_before, chat));
+                continue;
+            }
+            let Some(letter) = lane.rows.front() else {
+                self.lanes.remove(&chat);
+                continue;
+            };
+            lane.busy = true;
+            let row = letter.row.clone();
+            self.flying.insert(row.id, Flight::Reply(chat));
+            self.take_slot(now);
+            if row.state == OutboxState::Sending {
+                effects.push(Effect::Send { row, repeat: false });
+            } else {
+                effects.push(Effect::Record(row.id));
+            }
+        }
+        let waits = self.hold.max(self.next_slot);
+        if waits > now && !(self.ready.is_empty() && self.notices.is_empty()) {
+            effects.push(Effect::Wake(waits));
+        } else if let Some((until, _)) = self.asleep.first() {
+            effects.push(Effect::Wake(*until));
+        }
+    }
+
+    fn pump_notices(&mut self, now: Moment, wall: Wall, effects: &mut Vec<Effect>) {
+        while let Some((place, row)) = self.notices.pop_first() {
+            let kind = kind_of(&row).unwrap_or(NoticeKind::Back);
+            if row.valid_until.is_some_and(|until| until < wall) {
+                self.drop_notice(row, kind, "too old", effects);
+                continue;
+            }
+            if self.hold > now || self.next_slot > now {
+                if matches!(kind, NoticeKind::Saved | NoticeKind::Back) {
+                    self.drop_notice(row, kind, "the platform's rate limit", effects);
+                    continue;
+                }
+                self.notices.insert(place, row);
+                break;
+            }
+            if self.flying.len() >= self.bounds.in_flight {
+                self.notices.insert(place, row);
+                break;
+            }
+            self.take_slot(now);
+            effects.push(Effect::Handed(row.chat.clone(), kind));
+            effects.push(Effect::Send { row: row.clone(), repeat: false });
+            self.flying.insert(row.id, Flight::Notice(row));
+        }
+    }
+
+    fn drop_notice(&mut self, row: OutboxRow, kind: NoticeKind, reason: &str, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Note(row.id, Fate::Dead { reason: reason.into() }));
+        effects.push(Effect::Noticed(row.chat, kind, NoticeFate::Failed { reason: reason.into() }));
+    }
+
+    fn take_slot(&mut self, now: Moment) {
+        if let Some(rate) = self.bounds.rate {
+            self.next_slot = self.next_slot.max(now) + Duration::from_secs_f64(1.0 / rate);
+        }
+    }
+
+    fn send_recorded(&mut self, id: OutboxId, effects: &mut Vec<Effect>) {
+        let Some(Flight::Reply(chat)) = self.flying.get(&id) else { return };
+        let Some(letter) = self.lanes.get_mut(chat).and_then(|lane| lane.rows.front_mut()) else { return };
+        let repeat = letter.row.state == OutboxState::Unknown && !self.bounds.idempotent;
+        letter.row.tries += 1;
+        effects.push(Effect::Send { row: letter.row.clone(), repeat });
+    }
+
+    /// A row that could not be recorded: another time, if it is still wanted.
+    fn skip(&mut self, id: OutboxId, effects: &mut Vec<Effect>) {
+        let Some(Flight::Reply(chat)) = self.flying.remove(&id) else { return };
+        let Some(lane) = self.lanes.get_mut(&chat) else { return };
+        lane.busy = false;
+        if let Some(letter) = lane.rows.pop_front() {
+            effects.push(Effect::Tell(letter.row.session, id, Delivery::Settled));
+        }
+        self.free(chat);
+    }
+
+    fn reply_sent(&mut self, now: Moment, wall: Wall, chat: &ChatId, result: Result<MessageId, SpeakError>, effects: &mut Vec<Effect>) {
+        let Some(lane) = self.lanes.get_mut(chat) else { return };
+        lane.busy = false;
+        let Some(letter) = lane.rows.front_mut() else { return };
+        let id = letter.row.id;
+        let dead = match result {
+            Ok(message) => {
+                effects.push(Effect::Note(id, Fate::Sent { message: Some(message), text: None }));
+                true
+            }
+            Err(SpeakError::Refused(reason)) => {
+                effects.push(Effect::Note(id, Fate::Dead { reason }));
+                true
+            }
+            Err(SpeakError::RetryAfter { after, room_only }) => {
+                letter.row.state = OutboxState::Failed;
+                let reason = "the platform's rate limit".to_owned();
+                effects.push(Effect::Note(id, Fate::Failed { not_before: wall.plus(after), reason }));
+                if room_only {
+                    lane.not_before = now + after;
+                } else {
+                    self.hold = now + after;
+                }
+                false
+            }
+            Err(error @ (SpeakError::Broken(_) | SpeakError::Unknown(_))) => {
+                let failures = letter.row.tries.max(1);
+                if failures >= self.bounds.max_tries {
+                    effects.push(Effect::Note(id, Fate::Dead { reason: error.to_string() }));
+                    true
+                } else {
+                    let wait = backoff(self.bounds.retry_first, self.bounds.retry_most, failures - 1, 1.0);
+                    lane.not_before = now + wait;
+                    let (not_before, reason) = (wall.plus(wait), error.to_string());
+                    let unknown = matches!(error, SpeakError::Unknown(_)) || letter.row.state == OutboxState::Unknown;
+                    letter.row.state = if unknown { OutboxState::Unknown } else { OutboxState::Failed };
+                    let fate = if unknown { Fate::Unknown { not_before, reason } } else { Fate::Failed { not_before, reason } };
+                    effects.push(Effect::Note(id, fate));
+                    false
+                }
+            }
+        };
+        if dead && let Some(letter) = lane.rows.pop_front() {
+            effects.push(Effect::Tell(letter.row.session, id, Delivery::Settled));
+        }
+        self.free(chat.clone());
+        if !dead {
+            self.tell_stuck(now, effects);
+        }
+    }
+
+    /// A lane is free again: on with it, or away with it.
+    fn free(&mut self, chat: ChatId) {
+        match self.lanes.get(&chat) {
+            Some(lane) if lane.rows.is_empty() => {
+                self.lanes.remove(&chat);
+            }
+            Some(_) => self.ready.push_back(chat),
+            None => {}
+        }
+    }
+
+    fn notice_sent(&mut self, now: Moment, row: OutboxRow, result: Result<MessageId, SpeakError>, effects: &mut Vec<Effect>) {
+        let kind = kind_of(&row).unwrap_or(NoticeKind::Back);
+        let (fate, noticed) = match result {
+            Ok(message) => (Fate::Sent { message: Some(message), text: Some(row.text.clone()) }, NoticeFate::Sent),
+            Err(SpeakError::RetryAfter { after, .. }) => {
+                self.hold = self.hold.max(now + after);
+                self.notices.insert((rank(&row), row.id), row);
+                return;
+            }
+            Err(SpeakError::Unknown(reason)) => (Fate::Unknown { not_before: AT_ONCE, reason }, NoticeFate::Unknown),
+            Err(SpeakError::Refused(reason) | SpeakError::Broken(reason)) => {
+                (Fate::Dead { reason: reason.clone() }, NoticeFate::Failed { reason })
+            }
+        };
+        effects.push(Effect::Note(row.id, fate));
+        effects.push(Effect::Noticed(row.chat, kind, noticed));
+    }
+
+    /// Tells the sessions whose replies will not be delivered before the deadline, each once.
+    fn tell_stuck(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        let Some(before) = self.before else { return };
+        let everything = if self.connected { self.hold } else { Moment(Duration::MAX) };
+        for lane in self.lanes.values_mut() {
+            let due = everything.max(lane.not_before);
+            if due <= before || due <= now || lane.busy {
+                continue;
+            }
+            let reason = if self.connected { "its answer is not due before the deadline" } else { "its platform is down" };
+            for letter in lane.rows.iter_mut().filter(|letter| !letter.stuck) {
+                letter.stuck = true;
+                effects.push(Effect::Tell(letter.row.session.clone(), letter.row.id, Delivery::Stuck(reason.into())));
+            }
+        }
+    }
+
+    /// Whether nothing is on its way, and nothing will be before the deadline.
+    fn is_flushed(&self, now: Moment) -> bool {
+        let before = self.before.unwrap_or(now);
+        let waits = |lane: &Lane| !self.connected || self.hold.max(lane.not_before) > before;
+        let notices_wait = self.notices.is_empty() || !self.connected || self.hold > before;
+        self.flying.is_empty() && notices_wait && self.lanes.values().all(waits)
+    }
+}
+
+/// Announcements go first, then everything else of the gateway.
+fn rank(row: &OutboxRow) -> u8 {
+    match kind_of(row) {
+        Some(NoticeKind::Down) => 0,
+        Some(NoticeKind::Pairing | NoticeKind::TooMany) => 1,
+        Some(NoticeKind::Back) => 2,
+        Some(NoticeKind::Saved) | None => 3,
+    }
+}
+
+fn kind_of(row: &OutboxRow) -> Option<NoticeKind> {
+    match &row.what {
+        What::Notice { kind, .. } => Some(*kind),
+        What::Reply { .. } => None,
+    }
+}

@@ -1,0 +1,536 @@
+//! The actor of one conversation: it translates between the [machine], the ledger, the agent and the outbox.
+//!
+//! A run is a task on the agents' runtime; what it reports comes back as messages, so a session always answers at once. It decides
+//! nothing that the machine does not, and holds no words longer than it takes to write them down.
+
+pub mod machine;
+mod run;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Recipient, SpawnHandle, Supervised};
+
+use crate::agent::{Agent, News, Task};
+use crate::clock::Clock;
+use crate::ids::{InstanceId, OutboxId, Sequence, SessionKey, TurnId};
+use crate::ledger::writer::{LedgerLine, Unable};
+use crate::ledger::{Done, End, Finish, Knowledge, OutboxRow, OutboxState, Question, Resume, SessionView, Start, Step, What, Word};
+use crate::platform::{Abilities, split_text};
+use crate::protocol::{
+    Deliver, Doze, Drain, GoAhead, Halt, Heard, Interrupt, Leave, Present, RollCall, RunAgain, RunOver, SessionNews, SetGate, Settled,
+    ShowDraft, ShowTyping, Upward,
+};
+use crate::settings::{AT_ONCE, Settings};
+use crate::shutdown::ticket::Ticket;
+use crate::texts::spoken;
+use machine::{Effect, Event, Gate, Limit, Limits, Run, RunEnd, Say, Session};
+use run::Work;
+
+/// What all sessions share.
+pub struct Shared {
+    /// How everything is set.
+    pub settings: Arc<Settings>,
+    /// The time.
+    pub clock: Clock,
+    /// The ledger's numbers.
+    pub sequence: Sequence,
+    /// This life.
+    pub instance: InstanceId,
+    /// Where agents run.
+    pub agents: tokio::runtime::Handle,
+    /// The way to the ledger.
+    pub ledger: LedgerLine,
+    /// The lines to the supervisor.
+    pub upward: Arc<Upward>,
+}
+
+/// What a session needs of its adapter and agent.
+#[derive(Clone)]
+pub struct Post {
+    /// Takes replies.
+    pub deliver: Recipient<Deliver>,
+    /// Shows that work goes on.
+    pub typing: Recipient<ShowTyping>,
+    /// Shows a reply while it grows.
+    pub draft: Recipient<ShowDraft>,
+    /// What the platform can do.
+    pub abilities: Abilities,
+    /// Who answers.
+    pub agent: Arc<dyn Agent>,
+}
+
+/// One conversation.
+pub struct SessionActor {
+    key: Arc<SessionKey>,
+    shared: Arc<Shared>,
+    post: Post,
+    machine: Session,
+    /// Things heard of since the start of this life, for [`SessionNews::MayLeave`].
+    heard: u64,
+    work: Option<Work>,
+    ticket: Option<Ticket>,
+    /// The moment at which the limits are looked at again.
+    alarm: Option<SpawnHandle>,
+    /// A start that the ledger could not write, told to the machine once it is worth trying again.
+    start_failed: Option<SpawnHandle>,
+    /// The words of the close that is under way, handed to the outbox once they are durable.
+    parts: Vec<OutboxRow>,
+    /// The row under which the reply is shown while it grows; it becomes the reply's first part.
+    draft: Option<OutboxId>,
+    /// Whether the supervisor was told that a turn runs.
+    told_running: bool,
+}
+
+/// How a session comes to life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Birth {
+    /// With the first thing that it will hear.
+    Fresh,
+    /// With what the ledger has open for it.
+    Waking,
+}
+
+impl SessionActor {
+    /// A conversation that has nothing yet.
+    pub fn new(key: Arc<SessionKey>, shared: Arc<Shared>, post: Post, gate: Gate, birth: Birth) -> Self {
+        let limits = Limits { wall: shared.settings.session.turn_limit, idle: shared.settings.session.turn_idle };
+        let busy = shared.settings.session.busy;
+        let machine = match birth {
+            Birth::Fresh => Session::fresh(busy, limits, gate),
+            Birth::Waking => Session::new(busy, limits, gate),
+        };
+        Self {
+            key,
+            shared,
+            post,
+            machine,
+            heard: 0,
+            work: None,
+            ticket: None,
+            alarm: None,
+            start_failed: None,
+            parts: Vec::new(),
+            draft: None,
+            told_running: false,
+        }
+    }
+
+    fn on(&mut self, event: Event, ctx: &mut Context<Self>) {
+        let draw = TurnId(self.shared.sequence.next_seq());
+        let effects = self.machine.step(self.shared.clock.now(), draw, event);
+        self.perform_all(effects, ctx);
+    }
+
+    fn perform_all(&mut self, effects: Vec<Effect>, ctx: &mut Context<Self>) {
+        for effect in effects {
+            self.perform(effect, ctx);
+        }
+        let since = self.machine.run().map(|run| run.since);
+        if since.is_some() != self.told_running {
+            self.told_running = since.is_some();
+            self.tell(SessionNews::Turn { session: self.key.clone(), since });
+        }
+    }
+
+    fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) {
+        match effect {
+            Effect::AskToStart => self.tell(SessionNews::MayStart(self.key.clone())),
+            Effect::GiveWay => self.tell(SessionNews::GaveWay(self.key.clone())),
+            Effect::Start { turn, take } => {
+                let Shared { settings, instance, clock, .. } = &*self.shared;
+                let (session, history) = (SessionKey::clone(&self.key), settings.session.history);
+                self.write_start(Step::Start(Start { turn, session, take, instance: *instance, at: clock.wall(), history }), ctx);
+            }
+            Effect::Resume { turn, attempt } => {
+                let Shared { settings, instance, clock, .. } = &*self.shared;
+                let history = settings.session.history;
+                self.write_start(Step::Resume(Resume { turn, attempt, instance: *instance, at: clock.wall(), history }), ctx);
+            }
+            Effect::Run { turn, attempt, history } => {
+                let task = Task { turn, attempt, session: SessionKey::clone(&self.key), history };
+                tracing::debug!(session = %self.key, %turn, attempt, "turn started");
+                self.work = Some(Work::begin(&self.shared, &self.post.agent, task, ctx));
+                self.show_work(turn, ctx);
+            }
+            Effect::Abort => {
+                if let Some(work) = self.work.take() {
+                    work.abort(self.shared.settings.runs.abandon_after, self.shared.upward.session.clone());
+                }
+            }
+            Effect::Wake(at) => {
+                if let Some(alarm) = self.alarm.take() {
+                    ctx.cancel_future(alarm);
+                }
+                let wait = at.since(self.shared.clock.now());
+                self.alarm = Some(ctx.run_later(wait, |session, ctx| session.on(Event::Tick, ctx)));
+            }
+            Effect::Close { run, end, word, request } => self.close(run, end, word, request, ctx),
+            Effect::TakeBack { turn, attempt } => self.write_close(Step::Unstart { turn, attempt }, ctx),
+            Effect::Acknowledge(goodbye) => {
+                if let Some(ticket) = self.ticket.take() {
+                    ticket.acknowledge(goodbye);
+                }
+            }
+        }
+    }
+
+    /// Shows the chat that this turn is worked on, until it is not.
+    fn show_work(&mut self, turn: TurnId, ctx: &mut Context<Self>) {
+        if self.machine.run().is_none_or(|run| run.turn != turn) {
+            return;
+        }
+        self.post.typing.do_send(ShowTyping(self.key.chat.clone()));
+        ctx.run_later(self.shared.settings.session.typing_every, move |session, ctx| session.show_work(turn, ctx));
+    }
+
+    fn write_start(&mut self, step: Step, ctx: &mut Context<Self>) {
+        let me = ctx.address();
+        self.shared.ledger.write(step, move |result| me.do_send(StartWritten(result)));
+    }
+
+    fn close(&mut self, run: Run, end: End, word: Say, request: Option<crate::ledger::Request>, ctx: &mut Context<Self>) {
+        if let Some(alarm) = self.alarm.take() {
+            ctx.cancel_future(alarm);
+        }
+        self.parts = self.word_the_end(&run, word);
+        self.work = None;
+        if let (Some(draft), Some(first)) = (self.draft.take(), self.parts.first_mut()) {
+            first.id = draft;
+        }
+        let wants = request.clone();
+        let finish = Finish {
+            turn: run.turn,
+            attempt: run.attempt,
+            end,
+            replies: self.parts.clone(),
+            request,
+            at: self.shared.clock.wall(),
+        };
+        self.write_close(Step::Finish(finish), ctx);
+        if let Some(request) = wants {
+            self.tell(SessionNews::Wants { session: self.key.clone(), turn: run.turn, request });
+        }
+    }
+
+    /// The rows of what the chat is told. The first part is written as `sending`, so that one commit serves both.
+    fn word_the_end(&self, run: &Run, word: Say) -> Vec<OutboxRow> {
+        let texts = &self.shared.settings.texts;
+        let (word, text) = match word {
+            Say::Nothing => return Vec::new(),
+            Say::Answer(text) if text.trim().is_empty() => (Word::Failed, texts.empty.plain()),
+            Say::Answer(text) => (Word::Answer, text),
+            Say::Failed(reason) => (Word::Failed, texts.failed.render(&[("cause", &reason)])),
+            Say::TooLong(limit) => {
+                let session = &self.shared.settings.session;
+                let cause = match limit {
+                    Limit::Wall => format!("over {}", spoken(session.turn_limit)),
+                    Limit::Idle => format!("{} without progress", spoken(session.turn_idle)),
+                };
+                (Word::Failed, texts.too_long.render(&[("cause", &cause)]))
+            }
+        };
+        let at = self.shared.clock.wall();
+        let parts = split_text(&text, self.post.abilities.max_units);
+        let rows = parts.into_iter().zip(0u32..).map(|(text, part)| OutboxRow {
+            id: OutboxId(self.shared.sequence.next_seq()),
+            chat: self.key.chat.clone(),
+            session: Some(SessionKey::clone(&self.key)),
+            turn: Some(run.turn),
+            what: What::Reply { word },
+            part,
+            text,
+            reply_to: run.reply_to.clone().filter(|_| part == 0),
+            state: if part == 0 { OutboxState::Sending } else { OutboxState::Due },
+            tries: 0,
+            not_before: AT_ONCE,
+            valid_until: None,
+            message: None,
+            reason: None,
+            at,
+        });
+        rows.collect()
+    }
+
+    fn write_close(&mut self, step: Step, ctx: &mut Context<Self>) {
+        let me = ctx.address();
+        let again = step.clone();
+        self.shared.ledger.must(step, move |result| {
+            me.do_send(match result {
+                Ok(done) => CloseWritten::Done(done),
+                Err(unable) => CloseWritten::Unable(Box::new(again), unable),
+            });
+        });
+    }
+
+    /// Asks the ledger what waits, until it answers.
+    fn wake(&mut self, ctx: &mut Context<Self>) {
+        let me = ctx.address();
+        self.shared.ledger.ask(Question::Session(SessionKey::clone(&self.key)), move |answer| {
+            let view = match answer {
+                Ok(Knowledge::Session(view)) => Some(*view),
+                _ => None,
+            };
+            me.do_send(Looked(view));
+        });
+    }
+
+    fn tell(&self, news: SessionNews) {
+        self.shared.upward.session.do_send(news);
+    }
+}
+
+impl Actor for SessionActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        if self.machine.is_waking() {
+            self.wake(ctx);
+        }
+    }
+}
+
+impl Supervised for SessionActor {
+    /// After a panic: the drain ticket, if there was one, says so by being dropped, and the turn gets its verdict.
+    fn restarting(&mut self, ctx: &mut Context<Self>) {
+        (self.ticket, self.alarm, self.start_failed) = (None, None, None);
+        let (machine, effects) = Session::instead_of(&self.machine);
+        self.machine = machine;
+        self.perform_all(effects, ctx);
+        if self.machine.is_waking() {
+            self.wake(ctx);
+        }
+    }
+}
+
+/// What came of a start.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct StartWritten(Result<Done, Unable>);
+
+impl Handler<StartWritten> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, StartWritten(result): StartWritten, ctx: &mut Context<Self>) {
+        match result {
+            Ok(done) => self.on(Event::Started(Some(done)), ctx),
+            // Told at once where nothing will be tried again anyhow.
+            Err(_) if self.ticket.is_some() => self.on(Event::Started(None), ctx),
+            Err(unable) => {
+                let later = ctx.run_later(unable.retry_after, |session, ctx| {
+                    session.start_failed = None;
+                    session.on(Event::Started(None), ctx);
+                });
+                self.start_failed = Some(later);
+            }
+        }
+    }
+}
+
+/// What came of the end of a turn.
+#[derive(Message)]
+#[rtype(result = "()")]
+enum CloseWritten {
+    Done(Done),
+    Unable(Box<Step>, Unable),
+}
+
+impl Handler<CloseWritten> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, written: CloseWritten, ctx: &mut Context<Self>) {
+        match written {
+            CloseWritten::Done(done) => {
+                let ours = matches!(done, Done::Ok);
+                let parts = std::mem::take(&mut self.parts);
+                if ours && !parts.is_empty() {
+                    self.machine.owes(parts.iter().map(|part| part.id));
+                    self.post.deliver.do_send(Deliver(parts));
+                }
+                self.on(Event::Closed(ours), ctx);
+            }
+            CloseWritten::Unable(step, unable) => {
+                ctx.run_later(unable.retry_after, move |session, ctx| session.write_close(*step, ctx));
+            }
+        }
+    }
+}
+
+/// What the ledger has open.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Looked(Option<SessionView>);
+
+impl Handler<Looked> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, Looked(view): Looked, ctx: &mut Context<Self>) {
+        match view {
+            Some(view) => self.on(Event::Woken { waiting: view.waiting }, ctx),
+            None => {
+                ctx.run_later(self.shared.settings.ledger.retry_first, |session, ctx| session.wake(ctx));
+            }
+        }
+    }
+}
+
+/// An agent's news, with whose they are: a run that was cut may still have some under way.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Reported {
+    turn: TurnId,
+    attempt: u32,
+    news: News,
+}
+
+impl Handler<Reported> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, Reported { turn, attempt, news }: Reported, ctx: &mut Context<Self>) {
+        if self.machine.run().is_none_or(|run| (run.turn, run.attempt) != (turn, attempt)) {
+            return;
+        }
+        match news {
+            News::Alive => self.on(Event::Progress, ctx),
+            News::Text(piece) => {
+                self.on(Event::Progress, ctx);
+                self.show_draft(&piece);
+            }
+            News::Step { entry, durable } => {
+                self.on(Event::Progress, ctx);
+                self.shared.ledger.must(Step::Progress { turn, attempt, entry }, move |result| {
+                    if result == Ok(Done::Ok) {
+                        let _ = durable.send(());
+                    }
+                });
+            }
+            News::GoDown { kind, answer } => {
+                let request = crate::ledger::Request { kind, instance: self.shared.instance };
+                self.on(Event::GoDown(request, answer), ctx);
+            }
+        }
+    }
+}
+
+impl SessionActor {
+    /// Shows the reply while it grows, where the platform can edit.
+    fn show_draft(&mut self, piece: &str) {
+        let every = self.shared.settings.session.draft_every;
+        if every == Duration::ZERO || !self.post.abilities.edits {
+            return;
+        }
+        let (now, most) = (self.shared.clock.now(), self.post.abilities.max_units);
+        let reply_to = self.machine.run().and_then(|run| run.reply_to.clone());
+        let Some(work) = &mut self.work else { return };
+        let Some(text) = work.grow(piece, now, every, most) else { return };
+        let row = OutboxRow {
+            id: *self.draft.get_or_insert_with(|| OutboxId(self.shared.sequence.next_seq())),
+            chat: self.key.chat.clone(),
+            session: Some(SessionKey::clone(&self.key)),
+            turn: Some(work.turn()),
+            what: What::Reply { word: Word::Answer },
+            part: 0,
+            text,
+            reply_to,
+            state: OutboxState::Draft,
+            tries: 0,
+            not_before: AT_ONCE,
+            valid_until: None,
+            message: None,
+            reason: None,
+            at: self.shared.clock.wall(),
+        };
+        self.post.draft.do_send(ShowDraft { row });
+    }
+}
+
+impl Handler<RunOver> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, RunOver { turn, attempt, end }: RunOver, ctx: &mut Context<Self>) {
+        if self.machine.run().is_none_or(|run| (run.turn, run.attempt) != (turn, attempt)) {
+            return;
+        }
+        let end = match end {
+            Ok(Ok(answer)) => RunEnd::Answered(answer.text),
+            Ok(Err(error)) => RunEnd::Failed(error.to_string()),
+            Err(panic) => {
+                tracing::error!(session = %self.key, %turn, %panic, "agent panicked");
+                RunEnd::Failed("the agent crashed".into())
+            }
+        };
+        self.on(Event::Ended(end), ctx);
+    }
+}
+
+/// Messages that are events as they are.
+macro_rules! translate {
+    ($($message:ident => |$value:pat_param| $event:expr;)*) => {$(
+        impl Handler<$message> for SessionActor {
+            type Result = ();
+
+            fn handle(&mut self, $value: $message, ctx: &mut Context<Self>) {
+                self.on($event, ctx);
+            }
+        }
+    )*};
+}
+
+translate! {
+    RunAgain => |RunAgain { turn, attempt }| Event::Resume { turn, attempt };
+    SetGate => |SetGate(gate)| Event::Gate(gate);
+    GoAhead => |GoAhead| Event::MayStart;
+    Halt => |Halt(before)| Event::Halt(before);
+    Settled => |Settled { row, delivery }| Event::Delivery(row, delivery);
+    Interrupt => |Interrupt { cause }| Event::Interrupt { cause: cause.to_string() };
+}
+
+impl Handler<Heard> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Heard, ctx: &mut Context<Self>) {
+        self.heard += 1;
+        self.on(Event::Heard, ctx);
+    }
+}
+
+impl Handler<RollCall> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, RollCall(seat): RollCall, _: &mut Context<Self>) {
+        self.shared.upward.present.do_send(Present { seat, activity: self.machine.activity() });
+    }
+}
+
+impl Handler<Drain> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, Drain(ticket): Drain, ctx: &mut Context<Self>) {
+        self.ticket = Some(ticket);
+        if let Some(later) = self.start_failed.take() {
+            ctx.cancel_future(later);
+            self.on(Event::Started(None), ctx);
+        }
+        self.on(Event::Drain, ctx);
+    }
+}
+
+impl Handler<Doze> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Doze, _: &mut Context<Self>) {
+        if self.machine.may_leave() {
+            let owed = self.machine.owed().collect();
+            self.tell(SessionNews::MayLeave { session: self.key.clone(), heard: self.heard, owed });
+        }
+    }
+}
+
+impl Handler<Leave> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Leave, ctx: &mut Context<Self>) {
+        // The supervisor took it off the books in the message that it answers: nothing is owed and nothing was routed since.
+        ctx.stop();
+    }
+}

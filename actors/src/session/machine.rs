@@ -1,0 +1,614 @@
+//! One conversation, as a value: what a session does next.
+//!
+//! It runs at most one turn at a time and knows nothing of what was said: words stay in the ledger until a turn starts. Whatever it
+//! decides is durable before it counts, so it can be thrown away at any moment and built again from the ledger.
+//!
+//! | state | leaves it when |
+//! |---|---|
+//! | `Waking` | the ledger told what waits |
+//! | `Resting` | something waits and the gate is open → `Starting` |
+//! | `Asking` | the supervisor lets it start (a gate that is metered) → `Starting` |
+//! | `Starting` | the start is durable → `Running`; nothing waited, or it failed → `Resting` |
+//! | `Running` | the run ended, a limit, /stop, or it is cut → `Closing` |
+//! | `Closing` | the end is durable → `Resting` |
+
+use std::time::Duration;
+
+use crate::agent::Entry;
+use crate::clock::Moment;
+use crate::ids::{MessageId, OutboxId, Seq, TurnId, UserId};
+use crate::ledger::{Done, End, Request, Started, Take};
+use crate::settings::Busy;
+use crate::shutdown::report::Outcome;
+use crate::shutdown::ticket::Goodbye;
+
+/// A conversation.
+#[derive(Debug)]
+pub struct Session {
+    busy: Busy,
+    limits: Limits,
+    state: State,
+    /// Rows that wait in the ledger, as far as is known.
+    waiting: u32,
+    /// Of these, the ones that arrived after the last start was submitted.
+    arrived: u32,
+    gate: Gate,
+    /// Whether it holds the supervisor's leave to run a turn, and has to give it back.
+    leave: bool,
+    /// Cut turns that are to run again, before what waits.
+    resume: Option<(TurnId, u32)>,
+    /// Replies that the outbox still has.
+    owed: Vec<Owed>,
+    drain: Drain,
+    /// The time of a shutdown is over: what is not delivered now stays owed.
+    late: bool,
+}
+
+/// How long a turn may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// From start to answer.
+    pub wall: Duration,
+    /// Without progress.
+    pub idle: Duration,
+}
+
+#[derive(Debug)]
+enum State {
+    Waking,
+    Resting,
+    Asking,
+    /// `halted`: a /stop arrived meanwhile; the ledger closes the turn, it must not be run.
+    Starting {
+        turn: TurnId,
+        halted: bool,
+    },
+    Running(Run),
+    Closing(Run, Closing),
+}
+
+/// A turn that an agent works on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The turn.
+    pub turn: TurnId,
+    /// Its attempt.
+    pub attempt: u32,
+    /// When it started.
+    pub since: Moment,
+    /// Its last progress.
+    pub heard: Moment,
+    /// Who asked.
+    pub asked_by: (UserId, String),
+    /// What it answers.
+    pub reply_to: Option<MessageId>,
+}
+
+/// How a turn is being closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    /// By its run's end, a limit, or the fall of this session.
+    Ended,
+    /// Cut by a shutdown.
+    Cut,
+    /// By its user: with /stop, /new, or a newer message.
+    Dropped,
+    /// Taken back before it was dispatched.
+    TakenBack,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Owed {
+    row: OutboxId,
+    /// Why it will not be delivered before the end of a shutdown, if that is known.
+    stuck: Option<String>,
+}
+
+/// Whether turns may start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// They may.
+    Open,
+    /// Each asks first: one at a time after a crash loop.
+    Metered,
+    /// None may.
+    Shut,
+}
+
+#[derive(Debug)]
+enum Drain {
+    /// No shutdown is under way for this session.
+    Serving,
+    /// It holds a ticket. `ran`: it owed something when it got it.
+    Ticketed { ran: bool },
+    /// It said goodbye.
+    Gone,
+}
+
+/// What a session is told.
+#[derive(Debug)]
+pub enum Event {
+    /// So many rows wait in the ledger.
+    Woken {
+        /// How many.
+        waiting: u32,
+    },
+    /// Something was accepted for it.
+    Heard,
+    /// A cut turn is to run again.
+    Resume {
+        /// The turn.
+        turn: TurnId,
+        /// The attempt that was cut.
+        attempt: u32,
+    },
+    /// Whether turns may start from now on.
+    Gate(Gate),
+    /// The supervisor lets it start, once.
+    MayStart,
+    /// What came of a start: `None` when the ledger could not write it, told once it is worth trying again.
+    Started(Option<Done>),
+    /// The agent made progress.
+    Progress,
+    /// The run is over.
+    Ended(RunEnd),
+    /// The agent asks the gateway to go down; its turn ends with this answer.
+    GoDown(Request, String),
+    /// The end of a turn is durable: `true`; or somebody else ended it first, and its words were not stored: `false`.
+    Closed(bool),
+    /// What became of a reply.
+    Delivery(OutboxId, Delivery),
+    /// /stop or /new: whatever was accepted before this is closed by the ledger.
+    Halt(Seq),
+    /// A limit may have passed.
+    Tick,
+    /// A shutdown asks for its goodbye; no turn starts any more.
+    Drain,
+    /// The time is over.
+    Interrupt {
+        /// Why, in words.
+        cause: String,
+    },
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunEnd {
+    /// With an answer.
+    Answered(String),
+    /// It could not; why, in words for the chat.
+    Failed(String),
+}
+
+/// What became of a reply, for the session that owes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// It is settled: sent, or dead.
+    Settled,
+    /// Not before the end of a shutdown; why.
+    Stuck(String),
+}
+
+/// What a session wants done, in this order.
+#[derive(Debug, PartialEq)]
+pub enum Effect {
+    /// Ask the supervisor for leave to start.
+    AskToStart,
+    /// Give that leave back.
+    GiveWay,
+    /// Make a start durable.
+    Start {
+        /// The number of the turn, should a new one start.
+        turn: TurnId,
+        /// How much to take up.
+        take: Take,
+    },
+    /// Make it durable that a cut turn runs again.
+    Resume {
+        /// The turn.
+        turn: TurnId,
+        /// The attempt that was cut.
+        attempt: u32,
+    },
+    /// Set the agent to work.
+    Run {
+        /// The turn.
+        turn: TurnId,
+        /// Its attempt.
+        attempt: u32,
+        /// The conversation, ending in what is to be answered.
+        history: Vec<Entry>,
+    },
+    /// Cut the agent's work.
+    Abort,
+    /// Look again at the limits at this moment.
+    Wake(Moment),
+    /// Make the end of a turn durable, with its words.
+    Close {
+        /// The turn.
+        run: Run,
+        /// How it ended.
+        end: End,
+        /// What the chat is told.
+        word: Say,
+        /// The wish to end the process that came with it.
+        request: Option<Request>,
+    },
+    /// Make it durable that the turn never ran.
+    TakeBack {
+        /// The turn.
+        turn: TurnId,
+        /// Its attempt.
+        attempt: u32,
+    },
+    /// Say goodbye with the drain ticket.
+    Acknowledge(Goodbye),
+}
+
+/// What the chat is told at the end of a turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Say {
+    /// The answer.
+    Answer(String),
+    /// That it failed, and why.
+    Failed(String),
+    /// That it took too long, and how.
+    TooLong(Limit),
+    /// Nothing: it is told elsewhere.
+    Nothing,
+}
+
+/// Which limit a turn passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// The whole time.
+    Wall,
+    /// The time without progress.
+    Idle,
+}
+
+/// What a session is doing, for the roll call, /status and operators.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// Nothing, and nothing waits.
+    Idle,
+    /// Nothing, but this many messages wait.
+    Waiting(u32),
+    /// A turn runs, or is about to.
+    Running {
+        /// Since when.
+        since: Moment,
+        /// Who asked, as the platform shows them.
+        asked_by: Option<String>,
+    },
+    /// The answer is there and on its way.
+    Delivering,
+}
+
+impl Session {
+    /// A session that does not know yet what it has open.
+    pub fn new(busy: Busy, limits: Limits, gate: Gate) -> Self {
+        Self {
+            busy,
+            limits,
+            state: State::Waking,
+            waiting: 0,
+            arrived: 0,
+            gate,
+            leave: false,
+            resume: None,
+            owed: Vec::new(),
+            drain: Drain::Serving,
+            late: false,
+        }
+    }
+
+    /// A session that takes the place of one that fell: the turn that ran gets its verdict, and what waits is read anew.
+    pub fn instead_of(fallen: &Session) -> (Self, Vec<Effect>) {
+        let mut session = Self { owed: fallen.owed.clone(), ..Self::new(fallen.busy, fallen.limits, fallen.gate) };
+        let mut effects = Vec::new();
+        if let State::Running(run) = &fallen.state {
+            let reason = "an internal error".to_owned();
+            effects.push(Effect::Abort);
+            session.close(run.clone(), End::Failed { reason: reason.clone() }, Say::Failed(reason), None, Closing::Ended, &mut effects);
+            // What waits is counted by the start that follows the close, which finds it in the ledger.
+            session.waiting = 1;
+        } else if let State::Closing(run, how) = &fallen.state {
+            session.state = State::Closing(run.clone(), *how);
+            session.waiting = 1;
+        } else if let State::Starting { turn, .. } = fallen.state {
+            // Its answer is still under way; a turn that it starts must not run in a session that does not know why it fell.
+            session.state = State::Starting { turn, halted: true };
+            session.waiting = 1;
+        }
+        (session, effects)
+    }
+
+    /// A session that is born with its first message: nothing of it is open but what it will hear.
+    pub fn fresh(busy: Busy, limits: Limits, gate: Gate) -> Self {
+        Self { state: State::Resting, ..Self::new(busy, limits, gate) }
+    }
+
+    /// Takes one event to its consequences. The caller performs them, in order. `draw` is the number for a turn, should one start.
+    pub fn step(&mut self, now: Moment, draw: TurnId, event: Event) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.take_in(now, event, &mut effects);
+        self.go_on(draw, &mut effects);
+        effects
+    }
+
+    /// What it is doing.
+    pub fn activity(&self) -> Activity {
+        match &self.state {
+            State::Running(run) => Activity::Running { since: run.since, asked_by: Some(run.asked_by.1.clone()) },
+            State::Closing(_, Closing::Ended) => Activity::Delivering,
+            State::Waking | State::Resting | State::Asking | State::Starting { .. } | State::Closing(..) => match self.waiting {
+                0 if self.owed.is_empty() => Activity::Idle,
+                0 => Activity::Delivering,
+                count => Activity::Waiting(count),
+            },
+        }
+    }
+
+    /// Whether it may leave memory: nothing runs, waits or is under way. What it owes is the outbox's business.
+    pub fn may_leave(&self) -> bool {
+        matches!(self.state, State::Resting) && self.waiting == 0 && self.resume.is_none() && matches!(self.drain, Drain::Serving)
+    }
+
+    /// The turn that runs.
+    pub fn run(&self) -> Option<&Run> {
+        match &self.state {
+            State::Running(run) => Some(run),
+            _ => None,
+        }
+    }
+
+    /// Whether it waits to learn what the ledger has open.
+    pub fn is_waking(&self) -> bool {
+        matches!(self.state, State::Waking)
+    }
+
+    /// The replies that the outbox still has.
+    pub fn owed(&self) -> impl Iterator<Item = OutboxId> + '_ {
+        self.owed.iter().map(|owed| owed.row)
+    }
+
+    /// Notes replies that were handed to the outbox. They count before the close that wrote them is told.
+    pub fn owes(&mut self, rows: impl IntoIterator<Item = OutboxId>) {
+        self.owed.extend(rows.into_iter().map(|row| Owed { row, stuck: None }));
+    }
+
+    fn take_in(&mut self, now: Moment, event: Event, effects: &mut Vec<Effect>) {
+        match (&mut self.state, event) {
+            (State::Waking, Event::Woken { waiting }) => {
+                // Messages heard while waking may or may not be counted; a start that finds nothing is harmless.
+                self.waiting = waiting + self.arrived;
+                self.state = State::Resting;
+            }
+            (_, Event::Woken { .. }) => {}
+
+            (_, Event::Heard) => {
+                self.waiting += 1;
+                self.arrived += 1;
+                if let (State::Running(run), Busy::Interrupt) = (&self.state, self.busy) {
+                    let run = run.clone();
+                    effects.push(Effect::Abort);
+                    self.close(run, End::Superseded, Say::Nothing, None, Closing::Dropped, effects);
+                }
+            }
+            (_, Event::Resume { turn, attempt }) => self.resume = Some((turn, attempt)),
+            (_, Event::Gate(gate)) => {
+                self.gate = gate;
+                if matches!(self.state, State::Asking) {
+                    self.state = State::Resting;
+                }
+            }
+
+            (State::Asking, Event::MayStart) => {
+                self.leave = true;
+                self.state = State::Resting;
+            }
+            // It has nothing to start any more: the leave goes back at once.
+            (_, Event::MayStart) => effects.push(Effect::GiveWay),
+
+            (State::Starting { halted, .. }, Event::Started(done)) => {
+                let halted = *halted;
+                self.state = State::Resting;
+                self.started(now, done, halted, effects);
+            }
+            (_, Event::Started(_)) => {}
+
+            (State::Running(run), Event::Progress) => run.heard = now,
+            (_, Event::Progress) => {}
+
+            (State::Running(run), Event::Ended(end)) => {
+                let run = run.clone();
+                let (end, word) = match end {
+                    RunEnd::Answered(text) => (End::Answered(text.clone()), Say::Answer(text)),
+                    RunEnd::Failed(reason) => (End::Failed { reason: reason.clone() }, Say::Failed(reason)),
+                };
+                self.close(run, end, word, None, Closing::Ended, effects);
+            }
+            (_, Event::Ended(_)) => {}
+
+            (State::Running(run), Event::GoDown(request, answer)) => {
+                let run = run.clone();
+                effects.push(Effect::Abort);
+                self.close(run, End::Answered(answer.clone()), Say::Answer(answer), Some(request), Closing::Ended, effects);
+            }
+            (_, Event::GoDown(..)) => {}
+
+            (State::Closing(_, how), Event::Closed(ours)) => {
+                let how = *how;
+                self.state = State::Resting;
+                self.closed(how, ours, effects);
+            }
+            (_, Event::Closed(_)) => {}
+
+            (_, Event::Delivery(row, Delivery::Settled)) => self.owed.retain(|owed| owed.row != row),
+            (_, Event::Delivery(row, Delivery::Stuck(reason))) => {
+                if let Some(owed) = self.owed.iter_mut().find(|owed| owed.row == row) {
+                    owed.stuck = Some(reason);
+                }
+            }
+
+            (_, Event::Halt(before)) => self.halt(before, effects),
+            (State::Running(run), Event::Tick) => {
+                let run = run.clone();
+                self.watch(now, run, effects);
+            }
+            (_, Event::Tick) => {}
+
+            (_, Event::Drain) => {
+                let ran = matches!(self.state, State::Running(_) | State::Closing(_, Closing::Ended)) || !self.owed.is_empty();
+                if matches!(self.state, State::Asking) {
+                    self.state = State::Resting;
+                }
+                self.drain = Drain::Ticketed { ran };
+            }
+            (_, Event::Interrupt { cause }) => self.interrupt(cause, effects),
+        }
+    }
+
+    /// What follows from where it stands now: a start, or a goodbye.
+    fn go_on(&mut self, draw: TurnId, effects: &mut Vec<Effect>) {
+        match (&self.state, &self.drain) {
+            (State::Resting, Drain::Serving) => self.start(draw, effects),
+            (State::Resting, Drain::Ticketed { ran }) => {
+                let goodbye = match self.owed.iter().find_map(|owed| owed.stuck.clone()) {
+                    Some(reason) => Goodbye { outcome: Outcome::Owing, reason },
+                    None if self.owed.is_empty() => {
+                        Goodbye { outcome: if *ran { Outcome::Finished } else { Outcome::Idle }, reason: String::new() }
+                    }
+                    None if self.late => Goodbye { outcome: Outcome::Owing, reason: "its answer is still on its way".into() },
+                    None => return,
+                };
+                self.say_goodbye(goodbye, effects);
+            }
+            _ => {}
+        }
+        if self.leave && matches!(self.state, State::Resting) {
+            self.leave = false;
+            effects.push(Effect::GiveWay);
+        }
+    }
+
+    fn start(&mut self, draw: TurnId, effects: &mut Vec<Effect>) {
+        if self.waiting == 0 && self.resume.is_none() {
+            return;
+        }
+        match self.gate {
+            Gate::Shut => return,
+            Gate::Metered if !self.leave => {
+                self.state = State::Asking;
+                effects.push(Effect::AskToStart);
+                return;
+            }
+            Gate::Metered | Gate::Open => {}
+        }
+        match self.resume.take() {
+            Some((turn, attempt)) => {
+                self.state = State::Starting { turn, halted: false };
+                effects.push(Effect::Resume { turn, attempt });
+            }
+            None => {
+                self.arrived = 0;
+                self.state = State::Starting { turn: draw, halted: false };
+                effects.push(Effect::Start { turn: draw, take: if self.busy == Busy::Queue { Take::One } else { Take::All } });
+            }
+        }
+    }
+
+    fn started(&mut self, now: Moment, done: Option<Done>, halted: bool, effects: &mut Vec<Effect>) {
+        let started = match done {
+            Some(Done::Started(started)) => started,
+            None => return,
+            Some(_) => {
+                self.waiting = self.arrived;
+                return;
+            }
+        };
+        let Started { turn, attempt, history, reply_to, asked_by, left, .. } = *started;
+        self.waiting = left + self.arrived;
+        let run = Run { turn, attempt, since: now, heard: now, asked_by, reply_to };
+        if halted {
+            // The ledger closed it in the step behind; were that lost, this closes it.
+            return self.close(run, End::Stopped, Say::Nothing, None, Closing::Dropped, effects);
+        }
+        if !matches!(self.drain, Drain::Serving) || self.gate == Gate::Shut {
+            effects.push(Effect::TakeBack { turn, attempt });
+            self.state = State::Closing(run, Closing::TakenBack);
+            return;
+        }
+        effects.push(Effect::Wake(self.next_limit(&run)));
+        self.state = State::Running(run);
+        effects.push(Effect::Run { turn, attempt, history });
+    }
+
+    fn close(&mut self, run: Run, end: End, word: Say, request: Option<Request>, how: Closing, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Close { run: run.clone(), end, word, request });
+        self.state = State::Closing(run, how);
+    }
+
+    fn closed(&mut self, how: Closing, ours: bool, effects: &mut Vec<Effect>) {
+        match how {
+            Closing::TakenBack if ours => self.waiting += 1,
+            Closing::Cut if ours => {
+                let reason = "its task was cut and can be run again".to_owned();
+                self.say_goodbye(Goodbye { outcome: Outcome::Interrupted, reason }, effects);
+            }
+            Closing::TakenBack | Closing::Cut | Closing::Ended | Closing::Dropped => {}
+        }
+    }
+
+    fn halt(&mut self, before: Seq, effects: &mut Vec<Effect>) {
+        match &mut self.state {
+            State::Running(run) if run.turn.0 < before => {
+                let run = run.clone();
+                effects.push(Effect::Abort);
+                self.close(run, End::Stopped, Say::Nothing, None, Closing::Dropped, effects);
+            }
+            State::Starting { turn, halted } if turn.0 < before => *halted = true,
+            _ => {}
+        }
+        // A start that finds nothing is harmless; one that is forgotten is not. So what waits is only ever counted down by the ledger.
+        self.resume = self.resume.filter(|(turn, _)| turn.0 > before);
+    }
+
+    fn watch(&mut self, now: Moment, run: Run, effects: &mut Vec<Effect>) {
+        let passed = if now.since(run.since) >= self.limits.wall {
+            Limit::Wall
+        } else if now.since(run.heard) >= self.limits.idle {
+            Limit::Idle
+        } else {
+            return effects.push(Effect::Wake(self.next_limit(&run)));
+        };
+        effects.push(Effect::Abort);
+        let reason = match passed {
+            Limit::Wall => "it took too long",
+            Limit::Idle => "it made no progress",
+        };
+        self.close(run, End::Failed { reason: reason.into() }, Say::TooLong(passed), None, Closing::Ended, effects);
+    }
+
+    fn next_limit(&self, run: &Run) -> Moment {
+        (run.since + self.limits.wall).min(run.heard + self.limits.idle)
+    }
+
+    fn interrupt(&mut self, cause: String, effects: &mut Vec<Effect>) {
+        // A write that is under way is awaited; what it leaves undelivered is owed.
+        self.late = true;
+        if let State::Running(run) = &self.state {
+            let run = run.clone();
+            effects.push(Effect::Abort);
+            self.close(run, End::Interrupted { cause }, Say::Nothing, None, Closing::Cut, effects);
+        }
+    }
+
+    fn say_goodbye(&mut self, goodbye: Goodbye, effects: &mut Vec<Effect>) {
+        if let Drain::Ticketed { .. } = self.drain {
+            self.drain = Drain::Gone;
+            effects.push(Effect::Acknowledge(goodbye));
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! One run of an agent, from the session's side: started, listened to, cut, and counted when it will not yield.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use actix::{AsyncContext, Context, Recipient};
+use futures_util::FutureExt;
+use tokio::task::AbortHandle;
+
+use super::{Reported, SessionActor, Shared};
+use crate::agent::{Agent, Report, Task};
+use crate::clock::Moment;
+use crate::ids::TurnId;
+use crate::protocol::{RunOver, SessionNews};
+use crate::supervision::words_of;
+
+/// News that may wait between an agent and its session.
+const NEWS: usize = 64;
+
+/// A run under way. Dropping it aborts the agent.
+pub(super) struct Work {
+    turn: TurnId,
+    agent: AbortHandle,
+    /// Set by the task itself as the last thing it does, also when it is dropped.
+    over: Arc<AtomicBool>,
+    /// The reply so far, and when it was last shown.
+    text: String,
+    shown: Option<Moment>,
+}
+
+/// Says that a task is over, however it ended.
+struct Over(Arc<AtomicBool>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+impl Work {
+    /// Sets the agent to work on its own runtime. Its news and its end come to the session as messages.
+    pub(super) fn begin(shared: &Shared, agent: &Arc<dyn Agent>, task: Task, ctx: &mut Context<SessionActor>) -> Self {
+        let (turn, attempt) = (task.turn, task.attempt);
+        let (report, mut news) = Report::channel(NEWS);
+        let (agent, over) = (agent.clone(), Arc::new(AtomicBool::new(false)));
+        let (reported, ended) = (ctx.address().recipient::<Reported>(), ctx.address().recipient::<RunOver>());
+        let guard = Over(over.clone());
+        let work = shared.agents.spawn(async move {
+            let _guard = guard;
+            // `run` itself may panic before it returns a future.
+            let run = AssertUnwindSafe(async { agent.run(task, report).await }).catch_unwind();
+            tokio::pin!(run);
+            let end = loop {
+                tokio::select! {
+                    biased;
+                    Some(news) = news.recv() => {
+                        // The question waits for room in the session's queue, so an agent that floods only slows itself.
+                        if reported.send(Reported { turn, attempt, news }).await.is_err() {
+                            return;
+                        }
+                    }
+                    end = &mut run => break end,
+                }
+            };
+            while let Ok(news) = news.try_recv() {
+                let _ = reported.send(Reported { turn, attempt, news }).await;
+            }
+            ended.do_send(RunOver { turn, attempt, end: end.map_err(|panic| words_of(panic.as_ref())) });
+        });
+        Self {
+            turn,
+            agent: work.abort_handle(),
+            over,
+            text: String::new(),
+            shown: None,
+        }
+    }
+
+    /// The turn it works on.
+    pub(super) fn turn(&self) -> TurnId {
+        self.turn
+    }
+
+    /// Takes another piece of the reply; the whole so far when it is time to show it, within one message.
+    pub(super) fn grow(&mut self, piece: &str, now: Moment, every: Duration, most: usize) -> Option<String> {
+        self.text.push_str(piece);
+        let since = *self.shown.get_or_insert(now);
+        if now.since(since) < every || self.text.trim().is_empty() || self.text.encode_utf16().count() > most {
+            return None;
+        }
+        self.shown = Some(now);
+        Some(self.text.clone())
+    }
+
+    /// Cuts the agent. One that does not yield is counted as abandoned after `patience`, until it does.
+    pub(super) fn abort(self, patience: Duration, news: Recipient<SessionNews>) {
+        self.agent.abort();
+        let over = self.over.clone();
+        if over.load(Ordering::Acquire) {
+            return;
+        }
+        drop(self);
+        actix_rt::spawn(async move {
+            tokio::time::sleep(patience).await;
+            if over.load(Ordering::Acquire) {
+                return;
+            }
+            news.do_send(SessionNews::Abandoned { more: true });
+            while !over.load(Ordering::Acquire) {
+                tokio::time::sleep(patience).await;
+            }
+            news.do_send(SessionNews::Abandoned { more: false });
+        });
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.agent.abort();
+    }
+}
