@@ -10,6 +10,8 @@ pub mod memory;
 pub mod questions;
 pub mod sqlite;
 pub mod steps;
+mod transcript;
+mod undo;
 pub mod writer;
 
 pub use questions::{
