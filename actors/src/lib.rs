@@ -2,6 +2,7 @@
 pub mod adapter;
 pub mod agent;
 pub mod clock;
+mod exchange;
 pub mod ids;
 pub mod ledger;
 pub mod marker;
@@ -11,4 +12,6 @@ pub mod session;
 pub mod settings;
 pub mod shutdown;
 pub mod supervision;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 pub mod texts;

@@ -6,6 +6,7 @@
 
 pub mod console;
 pub mod telegram;
+pub mod unsettled;
 pub mod web;
 
 use std::time::Duration;

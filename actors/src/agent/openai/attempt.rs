@@ -1,0 +1,259 @@
+//! One request to the endpoint, from its first byte to its last, and what a failure of it means.
+//!
+//! Statuses: <https://platform.openai.com/docs/guides/error-codes/api-errors>. Events: <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, TryStreamExt};
+use reqwest::{Response, StatusCode};
+use serde_json::Value;
+use sse_stream::SseByteStream;
+use tokio::time::Instant;
+
+use super::completion::{self, Completion, Odd};
+use super::{AgentError, OpenAiConfig, Report};
+use crate::exchange::{self, trimmed};
+
+/// How much of a refusal is read, and how much of it is told.
+const ERROR_BODY: usize = 64 << 10;
+const ERROR_WORDS: usize = 200;
+/// What JSON adds to the words: one event may be this much longer than the longest answer.
+const WRAPPING: usize = 64 << 10;
+/// After the answer is over, so long is waited for the end of the stream, so that the connection can be used again.
+const LINGER: Duration = Duration::from_millis(200);
+/// Progress without words (a model that reasons) is reported at most this often.
+const ALIVE_EVERY: Duration = Duration::from_secs(1);
+
+/// Why an attempt came to nothing.
+pub(super) enum Setback {
+    /// It may work the next time, and nothing was reported yet.
+    Passing {
+        /// What went wrong.
+        reason: String,
+        /// How long the endpoint asks to wait.
+        after: Option<Duration>,
+    },
+    /// It is not tried again.
+    Final(AgentError),
+}
+
+/// One request.
+pub(super) struct Attempt<'a> {
+    config: &'a OpenAiConfig,
+    client: &'a reqwest::Client,
+    report: &'a Report,
+    completion: Completion,
+    /// Something was reported: a second attempt would say it twice.
+    spoken: bool,
+    alive: Instant,
+}
+
+/// How a stream of bytes fails.
+#[derive(Debug, thiserror::Error)]
+enum Torn {
+    #[error("it sent nothing for too long")]
+    Silent,
+    #[error("{0}")]
+    Lost(String),
+    #[error("it sends without end")]
+    TooLong,
+}
+
+impl<'a> Attempt<'a> {
+    pub(super) fn new(config: &'a OpenAiConfig, client: &'a reqwest::Client, report: &'a Report) -> Self {
+        Self { config, client, report, completion: Completion::default(), spoken: false, alive: Instant::now() }
+    }
+
+    /// Makes it. Dropping the future closes the connection.
+    pub(super) async fn make(mut self, body: &Value) -> Result<String, Setback> {
+        let request =
+            self.client.post(format!("{}/chat/completions", self.config.base_url)).header("Accept", "text/event-stream").json(body);
+        // The endpoint has its time to be reached and then its time to say something.
+        let response = match tokio::time::timeout(self.config.connect_limit + self.config.byte_limit, request.send()).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(self.passing(format!("the model cannot be reached: {}", exchange::words(error)))),
+            Err(_) => return Err(self.torn(&Torn::Silent)),
+        };
+        if !response.status().is_success() {
+            return Err(self.refused(response).await);
+        }
+        self.read(response).await?;
+        Ok(self.completion.text)
+    }
+
+    /// Reads the answer. Servers that do not stream, though asked to, send JSON, under whatever content type; so it is the first byte that tells.
+    async fn read(&mut self, response: Response) -> Result<(), Setback> {
+        let pending = Arc::new(AtomicUsize::new(0));
+        let mut bytes = Box::pin(self.bytes(response, Arc::clone(&pending)));
+        let mut head = Vec::new();
+        let first = loop {
+            match bytes.try_next().await {
+                Ok(Some(chunk)) => head.extend_from_slice(&chunk),
+                Ok(None) => break None,
+                Err(torn) => return Err(self.torn(&torn)),
+            }
+            if let Some(first) = head.iter().find(|byte| !byte.is_ascii_whitespace()) {
+                break Some(*first);
+            }
+        };
+        match first {
+            None => Err(self.passing("the model closed the connection before its answer".into())),
+            Some(b'{') => {
+                while let Some(chunk) = bytes.try_next().await.map_err(|torn| self.torn(&torn))? {
+                    head.extend_from_slice(&chunk);
+                }
+                self.read_whole(&String::from_utf8_lossy(&head)).await
+            }
+            Some(_) => {
+                let head = futures_util::stream::iter([Ok(Bytes::from(head))]);
+                self.read_events(head.chain(bytes), &pending).await
+            }
+        }
+    }
+
+    async fn read_whole(&mut self, body: &str) -> Result<(), Setback> {
+        let before = self.completion.whole(body).map(str::to_owned);
+        let text = before.map_err(|odd| self.odd(odd))?;
+        self.say(text).await
+    }
+
+    async fn read_events(&mut self, bytes: impl Stream<Item = Result<Bytes, Torn>>, pending: &AtomicUsize) -> Result<(), Setback> {
+        let mut events = Box::pin(SseByteStream::new(bytes));
+        while !self.completion.over {
+            let event = match events.next().await {
+                Some(Ok(event)) => event,
+                Some(Err(sse_stream::Error::Body(error))) => {
+                    return Err(error
+                        .downcast_ref::<Torn>()
+                        .map_or_else(|| self.passing("the answer was lost".into()), |torn| self.torn(torn)));
+                }
+                Some(Err(_)) => return Err(self.odd(Odd::NotUnderstood)),
+                None if self.completion.begun => return Err(self.passing("the model's answer broke off".into())),
+                None => return Err(self.odd(Odd::NotUnderstood)),
+            };
+            pending.store(0, Ordering::Relaxed);
+            let Some(data) = event.data.filter(|data| !data.is_empty()) else { continue };
+            let piece = self.completion.chunk(&data).map(str::to_owned);
+            let piece = piece.map_err(|odd| self.odd(odd))?;
+            self.say(piece).await?;
+        }
+        // The answer is whole; whatever happens to the connection now is no matter.
+        let _ = tokio::time::timeout(LINGER, async { while let Some(Ok(_)) = events.next().await {} }).await;
+        Ok(())
+    }
+
+    /// The body, with a bound on silence and on what may come without making an event.
+    fn bytes(&self, response: Response, pending: Arc<AtomicUsize>) -> impl Stream<Item = Result<Bytes, Torn>> + use<> {
+        let (limit, most) = (self.config.byte_limit, self.config.max_answer_bytes.saturating_mul(2).saturating_add(WRAPPING));
+        futures_util::stream::try_unfold(response, move |mut response| {
+            let pending = Arc::clone(&pending);
+            async move {
+                let chunk = tokio::time::timeout(limit, response.chunk()).await.map_err(|_| Torn::Silent)?;
+                let Some(chunk) = chunk.map_err(|error| Torn::Lost(exchange::words(error)))? else { return Ok(None) };
+                let held = pending.fetch_add(chunk.len(), Ordering::Relaxed) + chunk.len();
+                if held > most { Err(Torn::TooLong) } else { Ok(Some((chunk, response))) }
+            }
+        })
+    }
+
+    async fn say(&mut self, piece: String) -> Result<(), Setback> {
+        if self.completion.text.len() > self.config.max_answer_bytes {
+            return Err(self.too_long());
+        }
+        let told = if !piece.is_empty() {
+            self.spoken = true;
+            self.report.text(piece).await
+        } else if self.alive.elapsed() >= ALIVE_EVERY {
+            self.alive = Instant::now();
+            self.report.alive().await
+        } else {
+            Ok(())
+        };
+        told.map_err(|lost| Setback::Final(AgentError::Unavailable(lost.to_string())))
+    }
+
+    fn passing(&self, reason: String) -> Setback {
+        if self.spoken { Setback::Final(AgentError::Unavailable(reason)) } else { Setback::Passing { reason, after: None } }
+    }
+
+    fn torn(&self, torn: &Torn) -> Setback {
+        match torn {
+            // An endpoint that hangs is not helped by a second request, and the user has waited long enough.
+            Torn::Silent => Setback::Final(AgentError::Unavailable(format!(
+                "the model sent nothing for {}",
+                humantime::format_duration(self.config.byte_limit)
+            ))),
+            Torn::Lost(reason) => self.passing(format!("the model's answer broke off: {reason}")),
+            Torn::TooLong => self.too_long(),
+        }
+    }
+
+    fn too_long(&self) -> Setback {
+        let most = self.config.max_answer_bytes;
+        failed(format!("the model's answer is longer than {most} bytes (agents.{}.max_answer_bytes)", self.config.agent))
+    }
+
+    fn odd(&self, odd: Odd) -> Setback {
+        match odd {
+            Odd::NotUnderstood => {
+                failed(format!("what the model's endpoint sends is no chat completion. Check agents.{}.base_url", self.config.agent))
+            }
+            Odd::Error { code, message } => {
+                let reason = format!("the model failed: {}", self.words(&message));
+                match code {
+                    Some(code @ 400..500) if !passes(code) => failed(reason),
+                    _ => self.passing(reason),
+                }
+            }
+        }
+    }
+
+    /// What a status other than success means.
+    async fn refused(&self, response: Response) -> Setback {
+        let status = response.status();
+        let after = exchange::retry_after(response.headers(), SystemTime::now());
+        let body = tokio::time::timeout(self.config.byte_limit, exchange::text_of(response, ERROR_BODY)).await;
+        let error = body.ok().and_then(Result::ok).and_then(|body| serde_json::from_str::<Value>(&body).ok()).unwrap_or_default();
+        let error = error.get("error").cloned().unwrap_or(error);
+        let Odd::Error { message, .. } = completion::told(&error) else { return failed("the model failed".into()) };
+        let (name, code, words) = (&self.config.agent, status.as_u16(), self.words(&message));
+        match code {
+            // It comes as a 429, but no waiting helps.
+            429 if error["code"] == "insufficient_quota" || error["type"] == "insufficient_quota" => {
+                failed(format!("the account of agents.{name}.api_key has no quota left (429)"))
+            }
+            code if status.is_server_error() || passes(code.into()) => {
+                Setback::Passing { reason: format!("the model is not available now ({code}): {words}"), after }
+            }
+            // Not with the endpoint's words: some repeat the key in them.
+            401 | 403 => failed(format!("the model's endpoint rejects the key ({code}). Check agents.{name}.api_key")),
+            404 => failed(format!("the endpoint or its model does not exist (404). Check agents.{name}.base_url and agents.{name}.model")),
+            _ if status.is_redirection() => {
+                failed(format!("the model's endpoint redirects elsewhere ({code}). Check agents.{name}.base_url"))
+            }
+            _ => failed(format!("the model's endpoint does not take the request ({code}): {words}")),
+        }
+    }
+
+    /// The endpoint's words, short, and without the key.
+    fn words(&self, message: &str) -> String {
+        let key = self.config.api_key.as_deref().map(str::trim).filter(|key| !key.is_empty());
+        let message = key.map_or_else(|| message.to_owned(), |key| message.replace(key, "[secret]"));
+        let words = trimmed(&message, ERROR_WORDS);
+        if words.is_empty() { "it does not say why".into() } else { words }
+    }
+}
+
+/// Codes below 500 that may pass: time-out, conflict, too early, too many.
+fn passes(code: u64) -> bool {
+    const PASSING: [StatusCode; 4] =
+        [StatusCode::REQUEST_TIMEOUT, StatusCode::CONFLICT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS];
+    PASSING.iter().any(|status| u64::from(status.as_u16()) == code)
+}
+
+fn failed(reason: String) -> Setback {
+    Setback::Final(AgentError::Failed(reason))
+}
