@@ -1,1 +1,336 @@
-//! To come.
+//! The web platform: the place where the daemon's HTTP handlers and the web adapter meet.
+//!
+//! The [`Hub`] knows neither HTTP nor the ledger. What pages say goes in as [`Offer`]s through a bounded channel; what is said to
+//! them is published to whoever watches the room at that moment. It keeps nothing: the room's log is the ledger, read through
+//! [`RoomLog`], so a reply counts as sent when nobody watches. A page that watches first and then reads the log misses nothing,
+//! because a reply is in the ledger before it comes here; it may see a line twice, and knows it by its number.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use super::{Abilities, Connection, Inbound, Listener, Offer, Outgoing, Platform, PlatformError, SpeakError, Speaker, Taken, Voice};
+use crate::ids::{Account, AdapterName, ChatId, Cursor, DeliveryId, MessageId, OutboxId, RoomId, Seq, ThreadId};
+use crate::ledger::RoomLine;
+
+/// What the ledger knows of a room.
+pub trait RoomLog: Send + Sync + 'static {
+    /// The lines of `chat` behind `after`, at most `most` of them, the newest, in order.
+    ///
+    /// # Errors
+    /// In words for an operator's log, when the ledger cannot be read now.
+    fn read(&self, chat: ChatId, after: Seq, most: u32) -> BoxFuture<'static, Result<Vec<RoomLine>, String>>;
+}
+
+/// An empty batch comes at least this often: the hub is alive, nobody has anything to say.
+const EVIDENCE: Duration = Duration::from_secs(25);
+/// Offers in one batch at most.
+const BATCH: usize = 64;
+/// Events that a slow page may be behind; one that is further behind is cut off, and reads the log again.
+const BEHIND: usize = 256;
+/// The page takes any length; this keeps one event reasonable.
+const MAX_UNITS: usize = 100_000;
+
+/// Where HTTP handlers and the adapter meet. Clones are the same hub.
+#[derive(Clone)]
+pub struct Hub(Arc<Shared>);
+
+struct Shared {
+    adapter: AdapterName,
+    offers: mpsc::Sender<Offer>,
+    /// The one way in for the listener; a new connection takes it over from the last.
+    incoming: Arc<tokio::sync::Mutex<mpsc::Receiver<Offer>>>,
+    rooms: Mutex<HashMap<RoomId, broadcast::Sender<Event>>>,
+    log: Arc<dyn RoomLog>,
+}
+
+/// Something that happens in a room while it is watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A reply or notice, or a newer text of one that was shown.
+    Line {
+        /// Its number, which stays the same when it is edited.
+        id: OutboxId,
+        /// Who speaks.
+        voice: Voice,
+        /// The words as they are now.
+        text: String,
+    },
+    /// The person's own words were accepted; for the other pages of the same room.
+    Said {
+        /// By which the page that sent it knows it.
+        delivery: DeliveryId,
+        /// The words.
+        text: String,
+    },
+    /// An answer is being worked on.
+    Typing,
+}
+
+/// So many offers wait that no more is taken in now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many messages wait to be taken in")]
+pub struct Full;
+
+impl Hub {
+    /// A hub for the adapter of this name, in which at most `waiting` offers wait.
+    pub fn new(adapter: AdapterName, waiting: usize, log: Arc<dyn RoomLog>) -> Self {
+        let (offers, incoming) = mpsc::channel(waiting.max(1));
+        let incoming = Arc::new(tokio::sync::Mutex::new(incoming));
+        Self(Arc::new(Shared { adapter, offers, incoming, rooms: Mutex::default(), log }))
+    }
+
+    /// Offers what a page said; the receiver learns what became of it. An error of the receiver means that nobody decided: the
+    /// page sends it again under the same delivery id.
+    ///
+    /// # Errors
+    /// When too many wait.
+    pub fn offer(&self, inbound: Inbound) -> Result<oneshot::Receiver<Taken>, Full> {
+        let (offer, taken) = Offer::new(inbound);
+        self.0.offers.try_send(offer).map_err(|_| Full)?;
+        Ok(taken)
+    }
+
+    /// Watches a room from now on.
+    pub fn watch(&self, room: &RoomId) -> Watch {
+        let mut rooms = self.rooms();
+        let events = rooms.entry(room.clone()).or_insert_with(|| broadcast::channel(BEHIND).0).subscribe();
+        Watch { hub: self.clone(), room: room.clone(), events: Some(events) }
+    }
+
+    /// Tells whoever watches `room`; nobody need.
+    pub fn publish(&self, room: &RoomId, event: Event) {
+        if let Some(events) = self.rooms().get(room) {
+            _ = events.send(event); // the last watcher may be leaving just now
+        }
+    }
+
+    /// How many rooms are watched.
+    pub fn watched(&self) -> usize {
+        self.rooms().len()
+    }
+
+    /// Reads the log of a room. See [`RoomLog::read`].
+    ///
+    /// # Errors
+    /// When the ledger cannot be read now.
+    pub async fn log(&self, room: &RoomId, after: Seq, most: u32) -> Result<Vec<RoomLine>, String> {
+        let chat = ChatId { adapter: self.0.adapter.clone(), room: room.clone(), thread: None };
+        self.0.log.read(chat, after, most).await
+    }
+
+    fn rooms(&self) -> std::sync::MutexGuard<'_, HashMap<RoomId, broadcast::Sender<Event>>> {
+        // The map is whole after every statement that holds the lock, so a panic elsewhere spoils nothing.
+        self.0.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A page that watches a room. The room is forgotten with its last watcher.
+pub struct Watch {
+    hub: Hub,
+    room: RoomId,
+    events: Option<broadcast::Receiver<Event>>,
+}
+
+impl Watch {
+    /// The next event; `None` when this page is too far behind and should watch and read the log anew.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.events.as_mut()?.recv().await.ok()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let mut rooms = self.hub.rooms();
+        drop(self.events.take());
+        if rooms.get(&self.room).is_some_and(|events| events.receiver_count() == 0) {
+            rooms.remove(&self.room);
+        }
+    }
+}
+
+/// The platform over a [`Hub`].
+pub struct Web(Hub);
+
+impl Web {
+    /// The platform of this hub.
+    pub fn new(hub: Hub) -> Self {
+        Self(hub)
+    }
+}
+
+impl Platform for Web {
+    fn kind(&self) -> &'static str {
+        "web"
+    }
+
+    fn abilities(&self) -> Abilities {
+        // The page replaces a line by its number, so a repeat is the same line and an edit is a repeat.
+        Abilities { edits: true, idempotent: true, max_units: MAX_UNITS }
+    }
+
+    fn connect(&self) -> BoxFuture<'static, Result<Connection, PlatformError>> {
+        let hub = self.0.clone();
+        Box::pin(async move {
+            let listener = Box::new(Pages { incoming: hub.0.incoming.clone() });
+            Ok(Connection { account: Account::new("web:page"), listener, speaker: Arc::new(Announcer(hub)) })
+        })
+    }
+}
+
+/// The way in.
+struct Pages {
+    incoming: Arc<tokio::sync::Mutex<mpsc::Receiver<Offer>>>,
+}
+
+impl Listener for Pages {
+    /// Pages have no cursor: each repeats what it has no answer for.
+    fn resume(&mut self, _cursor: Option<Cursor>) {}
+
+    fn next(&mut self) -> BoxFuture<'_, Result<Vec<Offer>, PlatformError>> {
+        Box::pin(async {
+            let mut batch = Vec::new();
+            let taken = async {
+                let mut incoming = self.incoming.lock().await;
+                incoming.recv_many(&mut batch, BATCH).await
+            };
+            match tokio::time::timeout(EVIDENCE, taken).await {
+                Ok(0) => Err(PlatformError::Closed), // every hub is gone, and this one holds a sender: never
+                Ok(_) | Err(_) => Ok(batch),
+            }
+        })
+    }
+}
+
+/// The way out.
+struct Announcer(Hub);
+
+impl Announcer {
+    fn show(&self, out: Outgoing) -> OutboxId {
+        let Outgoing { room, text, key, voice, .. } = out;
+        self.0.publish(&room, Event::Line { id: key, voice, text });
+        key
+    }
+}
+
+impl Speaker for Announcer {
+    fn send(&self, out: Outgoing) -> BoxFuture<'_, Result<MessageId, SpeakError>> {
+        Box::pin(async move { Ok(MessageId::new(self.show(out).to_string())) })
+    }
+
+    fn edit(&self, out: Outgoing, _message: MessageId) -> BoxFuture<'_, Result<(), SpeakError>> {
+        Box::pin(async move {
+            self.show(out);
+            Ok(())
+        })
+    }
+
+    fn typing(&self, room: RoomId, _thread: Option<ThreadId>) -> BoxFuture<'_, ()> {
+        Box::pin(async move { self.0.publish(&room, Event::Typing) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::platform::Content;
+
+    struct NoLog;
+
+    impl RoomLog for NoLog {
+        fn read(&self, _: ChatId, _: Seq, _: u32) -> BoxFuture<'static, Result<Vec<RoomLine>, String>> {
+            Box::pin(async { Ok(Vec::new()) })
+        }
+    }
+
+    fn hub(waiting: usize) -> Hub {
+        Hub::new(AdapterName::new("web"), waiting, Arc::new(NoLog))
+    }
+
+    fn inbound(delivery: &str) -> Inbound {
+        Inbound { delivery: DeliveryId::new(delivery), cursor: None, content: Content::Nothing { reason: "a test".into() } }
+    }
+
+    fn line(number: u64, text: &str) -> Outgoing {
+        let key = OutboxId(Seq(number));
+        Outgoing { room: RoomId::new("r"), thread: None, text: text.into(), key, voice: Voice::Agent, reply_to: None }
+    }
+
+    async fn connect(hub: &Hub) -> Connection {
+        Web::new(hub.clone()).connect().await.expect("a hub is always there")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_pages_offer_comes_in_one_batch_and_silence_is_evidence() {
+        let hub = hub(8);
+        let mut listener = connect(&hub).await.listener;
+        listener.resume(None);
+        let first = hub.offer(inbound("a")).expect("room");
+        let second = hub.offer(inbound("b")).expect("room");
+        let batch = listener.next().await.expect("live");
+        assert_eq!(batch.iter().map(|offer| offer.inbound.delivery.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        let mut batch = batch.into_iter();
+        batch.next().expect("two").receipt.settle(Taken::Accepted);
+        drop(batch);
+        assert_eq!(first.await, Ok(Taken::Accepted));
+        assert!(second.await.is_err(), "dropped unsettled: the page must hear that nobody decided");
+        let before = tokio::time::Instant::now();
+        assert!(listener.next().await.expect("live").is_empty());
+        assert!(before.elapsed() <= Duration::from_secs(30));
+    }
+
+    #[tokio::test]
+    async fn offers_are_bounded_and_survive_a_new_connection() {
+        let hub = hub(2);
+        drop(connect(&hub).await);
+        hub.offer(inbound("a")).expect("room");
+        hub.offer(inbound("b")).expect("room");
+        assert_eq!(hub.offer(inbound("c")).err(), Some(Full));
+        let mut listener = connect(&hub).await.listener;
+        assert_eq!(listener.next().await.expect("live").len(), 2);
+        hub.offer(inbound("c")).expect("room again");
+    }
+
+    #[tokio::test]
+    async fn a_line_keeps_its_number_through_edits_and_repeats() {
+        let hub = hub(1);
+        let speaker = connect(&hub).await.speaker;
+        let mut watch = hub.watch(&RoomId::new("r"));
+        let mut elsewhere = hub.watch(&RoomId::new("other"));
+        let message = speaker.send(line(7, "a")).await.expect("nobody refuses");
+        assert_eq!(message, MessageId::new("7"));
+        speaker.edit(line(7, "ab"), message).await.expect("nobody refuses");
+        speaker.typing(RoomId::new("r"), None).await;
+        let line = |text: &str| Event::Line { id: OutboxId(Seq(7)), voice: Voice::Agent, text: text.into() };
+        assert_eq!([watch.next().await, watch.next().await, watch.next().await], [Some(line("a")), Some(line("ab")), Some(Event::Typing)]);
+        hub.publish(&RoomId::new("other"), Event::Typing);
+        assert_eq!(elsewhere.next().await, Some(Event::Typing));
+    }
+
+    #[tokio::test]
+    async fn g21_a_room_is_forgotten_with_its_last_watcher() {
+        let hub = hub(1);
+        let (one, two) = (hub.watch(&RoomId::new("r")), hub.watch(&RoomId::new("r")));
+        assert_eq!(hub.watched(), 1);
+        drop(one);
+        assert_eq!(hub.watched(), 1);
+        drop(two);
+        assert_eq!(hub.watched(), 0);
+        let speaker = connect(&hub).await.speaker;
+        speaker.send(line(1, "to nobody")).await.expect("the ledger has it");
+        assert_eq!(hub.watched(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_page_too_far_behind_is_told_to_start_again() {
+        let hub = hub(1);
+        let mut watch = hub.watch(&RoomId::new("r"));
+        for _ in 0..=BEHIND {
+            hub.publish(&RoomId::new("r"), Event::Typing);
+        }
+        assert_eq!(watch.next().await, None);
+    }
+}

@@ -1,0 +1,143 @@
+//! The configuration of the daemon: layers merged, every fault found at once, secrets fetched.
+//!
+//! Layers, the later wins: `config/default.toml` (compiled in), one file, `SWITCHBOARD__SECTION__KEY`. Nothing here starts
+//! anything, and nothing here prints a secret. Where a value may stand is [`layers`], what is known in it [`sections`],
+//! [`agents`] and [`adapters`].
+
+pub mod adapters;
+pub mod agents;
+pub mod fault;
+mod fields;
+mod layers;
+pub mod secret;
+pub mod sections;
+mod show;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use switchboard_actors::ids::{AdapterName, AgentName};
+use switchboard_actors::settings::Settings;
+
+pub use adapters::{AdapterConfig, AdapterKind};
+pub use agents::AgentConfig;
+pub use fault::{Fault, Faults, Origin};
+pub use layers::Variables;
+pub use secret::Secret;
+pub use sections::{Control, Http, Log, LogFormat, Restart, RestartMode};
+
+/// Everything that the daemon can be told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// For the actor system.
+    pub settings: Settings,
+    /// Where the ledger, the marker, the lock and the token live.
+    pub state_dir: PathBuf,
+    /// Web chat and probes.
+    pub http: Http,
+    /// What is logged, and how.
+    pub log: Log,
+    /// The control socket.
+    pub control: Control,
+    /// How a restart is done.
+    pub restart: Restart,
+    /// Who answers.
+    pub agents: BTreeMap<AgentName, AgentConfig>,
+    /// Where, also those that are not enabled.
+    pub adapters: BTreeMap<AdapterName, AdapterConfig>,
+    /// The file that was read, if there is one.
+    pub file: Option<PathBuf>,
+    /// What works, but hardly as meant; one line each.
+    pub warnings: Vec<String>,
+    merged: layers::Merged,
+}
+
+/// What a configuration rests on beside its files, so that a test can stand in for it.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// The environment variables.
+    pub variables: Variables,
+}
+
+impl Surroundings {
+    /// Those of this process. Variables that are not Unicode are left out.
+    pub fn of_process() -> Self {
+        let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Self { variables: variables.collect() }
+    }
+
+    /// A variable that is set and not empty.
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        self.variables.get(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+    }
+
+    /// As [`path`](Self::path), for variables of the service manager that may hold several paths: the first.
+    fn first_path(&self, name: &str) -> Option<PathBuf> {
+        self.variables.get(name)?.split(':').next().filter(|path| !path.is_empty()).map(PathBuf::from)
+    }
+}
+
+impl Config {
+    /// Reads all layers; `chosen` is the file of `--config`.
+    ///
+    /// # Errors
+    /// Every fault at once. A layer that cannot be read at all hides those behind it.
+    pub fn load(chosen: Option<&Path>, around: &Surroundings) -> Result<Self, Faults> {
+        let merged = layers::read(chosen, &around.variables).map_err(|fault| Faults(vec![fault]))?;
+        let mut faults = Vec::new();
+        let mut warnings = Vec::new();
+        let sections = sections::read(&merged, &mut faults);
+        let agents = agents::read(&merged, around, &mut faults);
+        let adapters = adapters::read(&merged, around, &mut faults, &mut warnings);
+        let dirs = sections.and_then(|(settings, daemon)| {
+            let state_dir = state_dir(&daemon.state_dir, around, &merged, &mut faults)?;
+            Some((settings, daemon, state_dir))
+        });
+        let (Some((settings, daemon, state_dir)), true) = (dirs, faults.is_empty()) else {
+            faults.sort_by(|a, b| (&a.key, &a.place).cmp(&(&b.key, &b.place)));
+            faults.dedup();
+            return Err(Faults(faults));
+        };
+        warnings.extend(daemon.http.warning());
+        let mut control = daemon.control;
+        if control.socket.as_os_str().is_empty() {
+            control.socket = around.first_path("RUNTIME_DIRECTORY").unwrap_or_else(|| state_dir.clone()).join("control.sock");
+        }
+        let file = merged.file.clone();
+        Ok(Self {
+            settings,
+            state_dir,
+            http: daemon.http,
+            log: daemon.log,
+            control,
+            restart: daemon.restart,
+            agents,
+            adapters,
+            file,
+            warnings,
+            merged,
+        })
+    }
+
+    /// The effective configuration as TOML, secrets masked, each value with its origin.
+    pub fn show(&self) -> String {
+        show::render(&self.merged)
+    }
+}
+
+/// The state directory: as configured, else the service manager's, else the user's.
+fn state_dir(configured: &Path, around: &Surroundings, merged: &layers::Merged, faults: &mut Vec<Fault>) -> Option<PathBuf> {
+    if !configured.as_os_str().is_empty() {
+        return Some(configured.to_owned());
+    }
+    let user = || around.path("XDG_STATE_HOME").or_else(|| Some(around.path("HOME")?.join(".local/state")));
+    let found = around.first_path("STATE_DIRECTORY").or_else(|| Some(user()?.join("switchboard")));
+    if found.is_none() {
+        let wrong = "is empty, and $STATE_DIRECTORY, $XDG_STATE_HOME and $HOME are not set";
+        faults.push(Fault::new(merged.origin("state_dir"), "state_dir", wrong, "Set it to a directory that survives a restart"));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests;

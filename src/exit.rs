@@ -1,0 +1,41 @@
+//! How the process ends: one table. A code states the intent, not the verdict; the verdict is in report, log and marker.
+
+use std::process::ExitCode;
+
+/// Every way to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// The gateway stopped as asked; a command did what it should.
+    Done = 0,
+    /// A command did not achieve what it should.
+    NotAchieved = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// A command found no gateway running.
+    NoGateway = 69,
+    /// The gateway gave up: a part that it cannot do without is broken for good, or a port is in use.
+    GaveUp = 70,
+    /// The state directory is locked or cannot be written, or its ledger is newer or corrupt.
+    State = 73,
+    /// The gateway wants to be started again.
+    Restart = 75,
+    /// A command was refused.
+    Refused = 77,
+    /// The configuration is bad.
+    Config = 78,
+    /// The gateway was found hung while no shutdown was under way.
+    Hung = 86,
+}
+
+impl Exit {
+    /// The number.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit.code())
+    }
+}

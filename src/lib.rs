@@ -1,0 +1,13 @@
+//! The daemon around the actors: flags, configuration, signals, HTTP, control socket, exit code.
+//!
+//! A library only so that its tests can drive each part; `main.rs` is the program, and what to embed is
+//! `switchboard_actors`.
+
+pub mod config;
+pub mod exit;
+pub mod lock;
+pub mod log;
+pub mod signals;
+pub mod state_dir;
+pub mod token;
+pub mod watchdog;

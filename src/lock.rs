@@ -1,0 +1,120 @@
+//! The instance lock: one gateway per state directory.
+//!
+//! The kernel holds it, so that it ends with its process, however that ends: a dead owner never blocks a start, and a recycled
+//! pid means nothing. What is written into the file is for the message only.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::state_dir::{StateDir, Unusable};
+
+/// Held as long as it lives.
+#[derive(Debug)]
+pub struct InstanceLock(File);
+
+/// Who holds a lock, as it said itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// Its process.
+    pub pid: u32,
+    /// When it took the lock, in seconds since 1970.
+    pub since: u64,
+}
+
+/// The lock was not to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another gateway lives on this state directory.
+    #[error(
+        "another gateway{} uses the state directory {dir}. Stop it (`switchboard stop`), or give this one a state_dir of its own",
+        .owner.as_ref().map(|owner| format!(" (pid {}, since {})", owner.pid, since(owner.since))).unwrap_or_default()
+    )]
+    Held {
+        /// The directory.
+        dir: String,
+        /// The other one; unknown for the moment between its lock and its word.
+        owner: Option<Owner>,
+    },
+    /// The lock's file cannot be used.
+    #[error(transparent)]
+    Unusable(#[from] Unusable),
+}
+
+impl InstanceLock {
+    /// Takes the lock, or says who has it.
+    ///
+    /// # Errors
+    /// When a live process has it, or the file cannot be made.
+    pub fn take(dir: &StateDir) -> Result<Self, LockError> {
+        let path = dir.lock();
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|error| Unusable::new(&path, "the instance lock cannot be opened", error))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                let owner = file.read_to_string(&mut text).ok().and_then(|_| serde_json::from_str(&text).ok());
+                return Err(LockError::Held { dir: dir.path().display().to_string(), owner });
+            }
+            Err(TryLockError::Error(error)) => return Err(Unusable::new(&path, "the instance lock cannot be taken", error).into()),
+        }
+        let owner = Owner { pid: std::process::id(), since: now() };
+        let text = serde_json::to_string(&owner).expect("two numbers are JSON");
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(text.as_bytes()))
+            .map_err(|error| Unusable::new(&path, "the instance lock cannot be written", error))?;
+        Ok(Self(file))
+    }
+}
+
+/// For a restart in place, which hands the lock to the next image.
+impl AsFd for InstanceLock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// A time in seconds since 1970, to read.
+fn since(secs: u64) -> String {
+    humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + std::time::Duration::from_secs(secs)).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn g22_a_live_owner_is_named_and_a_gone_one_blocks_nobody() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let state = StateDir::open(dir.path()).expect("ours");
+        let held = InstanceLock::take(&state).expect("free");
+        let error = InstanceLock::take(&state).expect_err("held").to_string();
+        assert!(error.contains(&format!("pid {}", std::process::id())) && error.contains("switchboard stop"), "{error}");
+        drop(held);
+        InstanceLock::take(&state).expect("free again, whatever the file says");
+    }
+
+    #[test]
+    fn a_lock_that_says_nothing_is_still_held() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let state = StateDir::open(dir.path()).expect("ours");
+        let _held = InstanceLock::take(&state).expect("free");
+        std::fs::write(state.lock(), "torn{").expect("writable");
+        assert!(matches!(InstanceLock::take(&state), Err(LockError::Held { owner: None, .. })));
+    }
+}

@@ -1,0 +1,205 @@
+//! Signals: what the first, the second and the third of them mean, and the thread that hears them.
+//!
+//! | signal | no shutdown under way | during one |
+//! |---|---|---|
+//! | SIGTERM, SIGINT, first | stop | joins it (a restart becomes a stop) |
+//! | … second | | hurry: the drain's remaining time becomes zero |
+//! | … third | | exit at once |
+//! | SIGUSR1 | restart | ignored |
+//! | SIGHUP | reload, one day | ignored |
+//!
+//! Only SIGTERM and SIGINT are counted; equal signals within [`TOGETHER`] are one. The third is carried out by the thread that
+//! hears it, so that it works while every runtime hangs.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
+use tokio::sync::mpsc;
+
+use crate::exit::Exit;
+
+/// A terminal and a service manager often send the same signal twice; nobody presses twice so fast on purpose.
+const TOGETHER: Duration = Duration::from_millis(500);
+/// Effects that wait for the gateway to look.
+const WAITING: usize = 16;
+
+/// A signal that is heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// From service managers.
+    Term,
+    /// From terminals.
+    Int,
+    /// From operators.
+    Usr1,
+    /// From operators, and from terminals that go away.
+    Hup,
+}
+
+impl Signal {
+    /// As people know it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Signal::Term => "SIGTERM",
+            Signal::Int => "SIGINT",
+            Signal::Usr1 => "SIGUSR1",
+            Signal::Hup => "SIGHUP",
+        }
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a signal comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Stop; joins a shutdown that is under way.
+    Stop(Signal),
+    /// Come back anew.
+    Restart(Signal),
+    /// The drain's remaining time becomes zero.
+    Hurry(Signal),
+    /// End the process now.
+    ExitNow(Signal),
+    /// Read the configuration again.
+    Reload(Signal),
+    /// Nothing: one that means nothing during a shutdown.
+    Ignored(Signal),
+}
+
+/// Counts signals. A repeat within half a second has no effect at all.
+#[derive(Debug, Default)]
+pub struct Presses {
+    counted: u32,
+    last: Vec<(Signal, Duration)>,
+}
+
+impl Presses {
+    /// Takes one signal at `now`, a time since any fixed moment; `going_down`: a shutdown is under way, whoever asked for it.
+    pub fn step(&mut self, now: Duration, signal: Signal, going_down: bool) -> Vec<Effect> {
+        let repeat = self.last.iter().any(|(last, at)| *last == signal && now.saturating_sub(*at) < TOGETHER);
+        if repeat {
+            return Vec::new();
+        }
+        self.last.retain(|(last, _)| *last != signal);
+        self.last.push((signal, now));
+        vec![match signal {
+            Signal::Term | Signal::Int => {
+                self.counted += 1;
+                match self.counted {
+                    1 => Effect::Stop(signal),
+                    2 => Effect::Hurry(signal),
+                    _ => Effect::ExitNow(signal),
+                }
+            }
+            // A counted signal is a shutdown under way, even when nobody has said so yet.
+            Signal::Usr1 | Signal::Hup if going_down || self.counted > 0 => Effect::Ignored(signal),
+            Signal::Usr1 => Effect::Restart(signal),
+            Signal::Hup => Effect::Reload(signal),
+        }]
+    }
+}
+
+/// What the process is about to do, for those who end it from outside every runtime. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Intent(Arc<AtomicU8>);
+
+impl Intent {
+    /// A shutdown is under way that ends in `exit`; to be told again when it becomes another.
+    pub fn going_down(&self, exit: Exit) {
+        self.0.store(exit.code() + 1, Ordering::Release);
+    }
+
+    /// The code of the shutdown that is under way.
+    pub fn exit_code(&self) -> Option<u8> {
+        self.0.load(Ordering::Acquire).checked_sub(1)
+    }
+}
+
+/// Begins to hear signals. What they come to arrives in the channel; the third ends the process by itself, with the code of the
+/// intent.
+///
+/// # Errors
+/// When the system refuses a handler or a thread.
+pub fn listen(intent: Intent) -> io::Result<mpsc::Receiver<Effect>> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGHUP])?;
+    let (effects, heard) = mpsc::channel(WAITING);
+    let start = Instant::now();
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        let mut presses = Presses::default();
+        for number in signals.forever() {
+            let signal = match number {
+                SIGTERM => Signal::Term,
+                SIGINT => Signal::Int,
+                SIGUSR1 => Signal::Usr1,
+                _ => Signal::Hup,
+            };
+            for effect in presses.step(start.elapsed(), signal, intent.exit_code().is_some()) {
+                if let Effect::ExitNow(_) = effect {
+                    let code = intent.exit_code().unwrap_or(Exit::Done.code());
+                    signal_hook::low_level::exit(i32::from(code));
+                }
+                // A full channel means that the gateway hangs: the next signal but one ends it.
+                _ = effects.try_send(effect);
+            }
+        }
+    })?;
+    Ok(heard)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Effect::*;
+    use super::Signal::*;
+    use super::*;
+
+    /// Signals at their milliseconds, while a shutdown is under way or not, and all that they come to.
+    fn check(signals: &[(u64, Signal, bool)], expected: &[Effect]) {
+        let mut presses = Presses::default();
+        let got: Vec<Effect> =
+            signals.iter().flat_map(|(at, signal, down)| presses.step(Duration::from_millis(*at), *signal, *down)).collect();
+        assert_eq!(got, expected, "{signals:?}");
+    }
+
+    #[test]
+    fn g13_a_second_signal_hurries_and_a_third_exits() {
+        check(&[(0, Term, false)], &[Stop(Term)]);
+        check(&[(0, Term, false), (499, Term, true)], &[Stop(Term)]);
+        check(&[(0, Term, false), (500, Term, true)], &[Stop(Term), Hurry(Term)]);
+        check(&[(0, Term, false), (400, Term, true), (800, Term, true)], &[Stop(Term), Hurry(Term)]);
+        check(&[(0, Term, false), (1, Int, true), (2, Int, true)], &[Stop(Term), Hurry(Int)]);
+        check(&[(0, Int, false), (600, Int, true), (1200, Int, true)], &[Stop(Int), Hurry(Int), ExitNow(Int)]);
+        check(&[(0, Int, false), (1, Term, true), (600, Int, true)], &[Stop(Int), Hurry(Term), ExitNow(Int)]);
+    }
+
+    #[test]
+    fn a_restart_under_way_is_joined_by_the_first_stop() {
+        check(&[(0, Usr1, false), (900, Term, true), (1800, Term, true)], &[Restart(Usr1), Stop(Term), Hurry(Term)]);
+    }
+
+    #[test]
+    fn restart_and_reload_mean_nothing_while_going_down() {
+        check(&[(0, Usr1, true), (0, Hup, true)], &[Ignored(Usr1), Ignored(Hup)]);
+        check(&[(0, Term, false), (1, Usr1, false)], &[Stop(Term), Ignored(Usr1)]);
+        check(&[(0, Hup, false), (10, Usr1, false)], &[Reload(Hup), Restart(Usr1)]);
+    }
+
+    #[test]
+    fn the_intent_is_not_confused_with_none() {
+        let intent = Intent::default();
+        assert_eq!(intent.exit_code(), None);
+        intent.going_down(Exit::Done);
+        assert_eq!(intent.exit_code(), Some(0));
+        intent.going_down(Exit::Restart);
+        assert_eq!(intent.exit_code(), Some(75));
+    }
+}
