@@ -12,17 +12,18 @@ use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use actix::{Actor, AsyncContext, Context, Handler, Message, SpawnHandle, Supervised};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, SpawnHandle, Supervised};
 use futures_util::FutureExt;
 
 use crate::clock::{Clock, Moment};
+use crate::ids::MessageId;
 use crate::ids::{ChatId, OutboxId};
 use crate::ledger::writer::LedgerLine;
 use crate::ledger::{Done, Fate, Knowledge, NoticeKind, OutboxRow, OutboxState, Question, Step, What};
-use crate::ids::MessageId;
 use crate::platform::{Outgoing, Platform, SpeakError, Speaker};
 use crate::protocol::{
-    AdapterHealth, AdapterNews, Deliver, DeliverBefore, Disconnect, Flush, Notify, Phrase, Rephrase, ShowDraft, ShowTyping, Upward, Withdraw,
+    AdapterHealth, AdapterNews, Deliver, DeliverBefore, Disconnect, Flush, Leave, Notify, Phrase, Rephrase, ShowDraft, ShowTyping, Upward,
+    Withdraw,
 };
 use crate::settings::{AdapterSettings, Policy, Settings};
 use crate::shutdown::ShutdownKind;
@@ -439,6 +440,15 @@ impl Handler<ShowDraft> for AdapterActor {
 
     fn handle(&mut self, ShowDraft { row }: ShowDraft, ctx: &mut Context<Self>) {
         self.show_draft(row, ctx);
+    }
+}
+
+impl Handler<Leave> for AdapterActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Leave, ctx: &mut Context<Self>) {
+        self.line.drop_connection();
+        ctx.stop();
     }
 }
 

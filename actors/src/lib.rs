@@ -2,6 +2,7 @@
 pub mod adapter;
 pub mod agent;
 pub mod clock;
+pub mod desk;
 mod exchange;
 pub mod ids;
 pub mod ledger;
@@ -12,6 +13,7 @@ pub mod session;
 pub mod settings;
 pub mod shutdown;
 pub mod supervision;
+pub mod supervisor;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 pub mod texts;

@@ -65,7 +65,10 @@ pub fn judge(found: &Found, facts: &LedgerFacts) -> Option<Ending> {
     };
     let flagged = match found {
         Found::Whole(marker) => {
-            marker.ledger == facts.ledger && marker.instance == last.instance && marker.last_seq >= facts.last_seq && marker.format == FORMAT
+            marker.ledger == facts.ledger
+                && marker.instance == last.instance
+                && marker.last_seq >= facts.last_seq
+                && marker.format == FORMAT
         }
         Found::Nothing | Found::Broken(_) => false,
     };

@@ -249,6 +249,8 @@ pub enum SessionNews {
         session: Arc<SessionKey>,
         /// Since when; `None`: no more.
         since: Option<Moment>,
+        /// Messages that wait behind it.
+        waiting: u32,
     },
     /// A turn recorded the wish to end the process.
     Wants {

@@ -129,7 +129,7 @@ impl SessionActor {
         let since = self.machine.run().map(|run| run.since);
         if since.is_some() != self.told_running {
             self.told_running = since.is_some();
-            self.tell(SessionNews::Turn { session: self.key.clone(), since });
+            self.tell(SessionNews::Turn { session: self.key.clone(), since, waiting: self.machine.waiting() });
         }
     }
 
@@ -170,6 +170,8 @@ impl SessionActor {
             Effect::Acknowledge(goodbye) => {
                 if let Some(ticket) = self.ticket.take() {
                     ticket.acknowledge(goodbye);
+                    // Nothing of its own is outstanding, and nothing is routed to it any more.
+                    ctx.stop();
                 }
             }
         }
@@ -199,14 +201,8 @@ impl SessionActor {
             first.id = draft;
         }
         let wants = request.clone();
-        let finish = Finish {
-            turn: run.turn,
-            attempt: run.attempt,
-            end,
-            replies: self.parts.clone(),
-            request,
-            at: self.shared.clock.wall(),
-        };
+        let finish =
+            Finish { turn: run.turn, attempt: run.attempt, end, replies: self.parts.clone(), request, at: self.shared.clock.wall() };
         self.write_close(Step::Finish(finish), ctx);
         if let Some(request) = wants {
             self.tell(SessionNews::Wants { session: self.key.clone(), turn: run.turn, request });

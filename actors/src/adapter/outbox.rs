@@ -199,7 +199,8 @@ impl Outbox {
                 None => {}
             },
             Event::Withdraw(chat) => {
-                let place = self.notices.iter().find(|(_, row)| row.chat == chat && kind_of(row) == Some(NoticeKind::Down)).map(|(at, _)| *at);
+                let place =
+                    self.notices.iter().find(|(_, row)| row.chat == chat && kind_of(row) == Some(NoticeKind::Down)).map(|(at, _)| *at);
                 if let Some(row) = place.and_then(|at| self.notices.remove(&at)) {
                     effects.push(Effect::Note(row.id, Fate::Dead { reason: "its turn had finished".into() }));
                     effects.push(Effect::Noticed(chat, NoticeKind::Down, NoticeFate::NotNeeded));
@@ -224,7 +225,8 @@ impl Outbox {
             self.ready.push_back(chat);
         }
         for mut row in rows {
-            let at_once = lane.rows.is_empty() && !lane.busy && wait.is_zero() && self.connected && self.hold <= now && self.next_slot <= now;
+            let at_once =
+                lane.rows.is_empty() && !lane.busy && wait.is_zero() && self.connected && self.hold <= now && self.next_slot <= now;
             if row.state == OutboxState::Sending && !at_once {
                 // It was written as on its way and is not: after a crash nobody could tell.
                 row.state = OutboxState::Due;

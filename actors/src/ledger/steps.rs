@@ -43,7 +43,8 @@ pub enum Step {
     },
     /// A command's row is closed and its answer put into the outbox. → [`Done::Ok`], [`Done::Lost`] when it was settled before.
     Settle(Settle),
-    /// /stop, /new: what a session has open before a point is closed. → [`Done::Cleared`]
+    /// /stop, /new: what a session has open before a point is closed. → [`Done::Cleared`], [`Done::Lost`] without the row of the command
+    /// that wants it.
     Clear(Clear),
     /// A session takes up what waits. → [`Done::Started`], or [`Done::NothingWaiting`].
     Start(Start),
@@ -326,6 +327,8 @@ pub struct Clear {
     pub before: Seq,
     /// Whether the conversation starts anew: later turns see none of the transcript before this.
     pub forget: bool,
+    /// The command that wants it: without its row (its accept was a repeat, or failed) nothing is closed.
+    pub by: Option<Seq>,
 }
 
 /// Takes up what waits, in the order of acceptance.

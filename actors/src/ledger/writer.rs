@@ -8,7 +8,8 @@ use std::collections::VecDeque;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Recipient, Supervised};
+use actix::fut::ActorFutureExt;
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Recipient, Supervised, WrapFuture};
 
 use super::{Done, Fault, Knowledge, Ledger, Question, Step};
 use crate::settings;
@@ -132,6 +133,8 @@ impl LedgerLine {
 
 /// Where the engine works.
 enum Place {
+    /// On a thread of its own, which is not started yet.
+    Unborn(Option<Box<dyn Ledger>>),
     /// On a thread of its own: a commit blocks nobody.
     Thread(mpsc::Sender<Job>),
     /// In the actor, each commit taking this long: for worlds with a paused clock, in which nothing real may run.
@@ -155,7 +158,7 @@ enum JobDone {
     Closed(Result<(), Fault>),
 }
 
-/// It is time to commit, also when only lazy steps wait.
+/// It is time to commit what is lazy, too.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct CommitNow;
@@ -192,21 +195,16 @@ pub struct LedgerActor {
     under_way: Option<Vec<Write>>,
     /// Whether a lazy flush is set.
     lazy_set: bool,
-    /// Whether an inline commit is set.
-    inline_set: bool,
+    /// Whether a commit is about to be made, and gathers company.
+    gathering: bool,
     health: Health,
     closing: Option<Box<dyn FnOnce(Result<(), Fault>) + Send>>,
 }
 
 impl LedgerActor {
-    /// A writer whose engine lives on a thread of its own.
-    ///
-    /// # Errors
-    /// When the thread cannot be started.
-    pub fn threaded(engine: Box<dyn Ledger>, settings: settings::Ledger, watcher: Recipient<LedgerHealth>, me: Addr<Self>) -> std::io::Result<Self> {
-        let (jobs, inbox) = mpsc::channel();
-        std::thread::Builder::new().name("ledger".into()).spawn(move || serve(engine, &inbox, &me))?;
-        Ok(Self::new(Place::Thread(jobs), settings, watcher))
+    /// A writer whose engine lives on a thread of its own, started with the actor.
+    pub fn threaded(engine: Box<dyn Ledger>, settings: settings::Ledger, watcher: Recipient<LedgerHealth>) -> Self {
+        Self::new(Place::Unborn(Some(engine)), settings, watcher)
     }
 
     /// A writer that commits inline, each commit taking `latency` of the paused clock.
@@ -222,7 +220,7 @@ impl LedgerActor {
             queue: VecDeque::new(),
             under_way: None,
             lazy_set: false,
-            inline_set: false,
+            gathering: false,
             health: Health::Up,
             closing: None,
         }
@@ -252,15 +250,23 @@ impl LedgerActor {
             }
             return;
         }
-        match &self.place {
-            Place::Thread(_) => self.commit(ctx),
-            // The next turn of the loop, so that what is sent in the same breath shares the commit.
-            Place::Inline { latency, .. } if !self.inline_set => {
-                self.inline_set = true;
-                ctx.notify_later(CommitNow, *latency);
-            }
-            Place::Inline { .. } => {}
+        if std::mem::replace(&mut self.gathering, true) {
+            return;
         }
+        match &self.place {
+            // Everybody who is ready gets a turn first, so that a start shares the commit of the accept that it rests on.
+            Place::Thread(_) | Place::Unborn(_) => {
+                ctx.spawn(tokio::task::yield_now().into_actor(self).map(|(), writer, ctx| writer.gathered(ctx)));
+            }
+            Place::Inline { latency, .. } => {
+                ctx.run_later(*latency, Self::gathered);
+            }
+        }
+    }
+
+    fn gathered(&mut self, ctx: &mut Context<Self>) {
+        self.gathering = false;
+        self.commit(ctx);
     }
 
     /// Commits what has gathered, up to the next question.
@@ -295,6 +301,7 @@ impl LedgerActor {
                     self.lost("the ledger's thread died".into());
                 }
             }
+            Place::Unborn(_) => self.lost("the ledger's thread could not be started".into()),
             Place::Inline { engine, .. } => {
                 if let Some(done) = work(engine.as_mut(), job) {
                     ctx.notify(done);
@@ -383,12 +390,22 @@ fn work(engine: &mut dyn Ledger, job: Job) -> Option<JobDone> {
 
 impl Actor for LedgerActor {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        let Place::Unborn(engine) = &mut self.place else { return };
+        let Some(engine) = engine.take() else { return };
+        let ((jobs, inbox), me) = (mpsc::channel(), ctx.address());
+        match std::thread::Builder::new().name("ledger".into()).spawn(move || serve(engine, &inbox, &me)) {
+            Ok(_) => self.place = Place::Thread(jobs),
+            Err(error) => tracing::error!(%error, "the ledger's thread could not be started"),
+        }
+    }
 }
 
 impl Supervised for LedgerActor {
     /// A commit that was under way when the writer fell is unknown: its steps wait with the others, and the ledger is read back.
     fn restarting(&mut self, ctx: &mut Context<Self>) {
-        (self.lazy_set, self.inline_set) = (false, false);
+        (self.lazy_set, self.gathering) = (false, false);
         let batch = self.under_way.take().unwrap_or_default();
         self.fail(&Fault::Unknown("the writer restarted".into()), batch, ctx);
     }
@@ -424,7 +441,7 @@ impl Handler<CommitNow> for LedgerActor {
     type Result = ();
 
     fn handle(&mut self, _: CommitNow, ctx: &mut Context<Self>) {
-        (self.lazy_set, self.inline_set) = (false, false);
+        self.lazy_set = false;
         self.commit(ctx);
     }
 }

@@ -368,6 +368,11 @@ impl Session {
         matches!(self.state, State::Waking)
     }
 
+    /// Messages that wait in the ledger, as far as it knows.
+    pub fn waiting(&self) -> u32 {
+        self.waiting
+    }
+
     /// The replies that the outbox still has.
     pub fn owed(&self) -> impl Iterator<Item = OutboxId> + '_ {
         self.owed.iter().map(|owed| owed.row)

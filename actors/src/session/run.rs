@@ -69,13 +69,7 @@ impl Work {
             }
             ended.do_send(RunOver { turn, attempt, end: end.map_err(|panic| words_of(panic.as_ref())) });
         });
-        Self {
-            turn,
-            agent: work.abort_handle(),
-            over,
-            text: String::new(),
-            shown: None,
-        }
+        Self { turn, agent: work.abort_handle(), over, text: String::new(), shown: None }
     }
 
     /// The turn it works on.

@@ -120,9 +120,9 @@ impl RollCall {
                 Presence::Running(since, who) => (Work::Running, Some(*since), who.clone()),
             };
             let key = self.session(seat);
-            let (oldest, call) = by_chat.entry(&key.chat).or_insert_with(|| {
-                (None, Call { chat: key.chat.clone(), work: Work::Waiting, members: Vec::new(), seats: Vec::new() })
-            });
+            let (oldest, call) = by_chat
+                .entry(&key.chat)
+                .or_insert_with(|| (None, Call { chat: key.chat.clone(), work: Work::Waiting, members: Vec::new(), seats: Vec::new() }));
             if work < call.work {
                 call.work = work;
                 call.seats.clear();

@@ -333,6 +333,9 @@ impl Books {
     }
 
     pub(super) fn clear(&mut self, clear: &Clear) -> Done {
+        if clear.by.is_some_and(|command| !self.inbox.contains_key(&command)) {
+            return Done::Lost;
+        }
         let Some(book) = self.sessions.get_mut(&clear.session) else {
             return Done::Cleared { messages: 0, running: None, cut: 0 };
         };

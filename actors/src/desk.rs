@@ -1,0 +1,229 @@
+//! What stands before the sessions: who may speak, what is a command, and what is too much. A pure judge.
+//!
+//! It needs no live session and judges in every phase alike. It never decides what becomes of what it lets in.
+
+pub mod access;
+pub mod command;
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::time::Duration;
+
+use crate::clock::Moment;
+use crate::ids::{AdapterName, ChatId, SessionKey, UserId};
+use crate::platform::Said;
+use crate::settings::{self, Groups};
+use access::Doors;
+use command::Command;
+
+/// Senders that are remembered at most, for each of the desk's memories.
+const REMEMBERED: usize = 10_000;
+/// A stranger is answered at most once in this time.
+pub const GREET_EVERY: Duration = Duration::from_secs(600);
+/// Strangers answered per adapter and minute at most.
+const GREETINGS_PER_MINUTE: u32 = 20;
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The judge.
+#[derive(Debug)]
+pub struct Desk {
+    settings: settings::Session,
+    /// Who may speak, and who may command.
+    pub doors: Doors,
+    senders: Recent<(AdapterName, UserId)>,
+    greeted: Recent<(AdapterName, UserId)>,
+    greetings: Recent<AdapterName>,
+}
+
+/// What becomes of what somebody said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// From somebody unknown; nothing of it is kept.
+    Stranger {
+        /// Whether they are told a pairing code.
+        greet: bool,
+    },
+    /// Over a bound; accepted without its words.
+    Refused(Excess),
+    /// A command.
+    Command(Command),
+    /// Words for the agent.
+    Message,
+}
+
+/// Which bound was passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Excess {
+    /// Too many from this sender, or waiting in this session.
+    Many,
+    /// Too long.
+    Long,
+}
+
+impl Desk {
+    /// A desk behind these doors.
+    pub fn new(settings: settings::Session, doors: Doors) -> Self {
+        Self { settings, doors, senders: Recent::new(), greeted: Recent::new(), greetings: Recent::new() }
+    }
+
+    /// Whose conversation it is.
+    pub fn session(&self, adapter: &AdapterName, said: &Said) -> SessionKey {
+        let chat = ChatId { adapter: adapter.clone(), room: said.room.clone(), thread: said.thread.clone() };
+        let own = said.group && self.settings.groups == Groups::PerMember;
+        SessionKey { chat, member: own.then(|| said.sender.user.clone()) }
+    }
+
+    /// Judges what somebody said, while `waiting` messages of their session wait.
+    pub fn judge(&mut self, now: Moment, adapter: &AdapterName, said: &Said, waiting: u32) -> Judgement {
+        let who = (adapter.clone(), said.sender.user.clone());
+        if !said.sender.person || !self.doors.admits(adapter, &said.sender.user) {
+            return Judgement::Stranger { greet: said.sender.person && self.doors.pairs(adapter) && self.may_greet(now, who) };
+        }
+        if said.text.len() > self.settings.message_bytes as usize {
+            return Judgement::Refused(Excess::Long);
+        }
+        let command = command::parse(&said.text);
+        let busy = self.senders.count(now, MINUTE, who) > self.settings.sender_per_minute;
+        match command {
+            // Whoever is too loud can still stop what runs.
+            Some(Command::Stop | Command::Help) => {}
+            _ if busy => return Judgement::Refused(Excess::Many),
+            _ => {}
+        }
+        match command {
+            Some(command) if command.is_for_admins() && !self.doors.commands(adapter, &said.sender.user) => {
+                Judgement::Command(Command::Forbidden)
+            }
+            Some(command) => Judgement::Command(command),
+            None if waiting >= self.settings.backlog => Judgement::Refused(Excess::Many),
+            None => Judgement::Message,
+        }
+    }
+
+    fn may_greet(&mut self, now: Moment, who: (AdapterName, UserId)) -> bool {
+        if self.greetings.peek(now, MINUTE, &who.0) >= GREETINGS_PER_MINUTE {
+            return false;
+        }
+        if self.greeted.count(now, GREET_EVERY, who.clone()) > 1 {
+            return false;
+        }
+        self.greetings.count(now, MINUTE, who.0);
+        true
+    }
+}
+
+/// Counts of what happened lately, per key, in windows that start with a key's first event. Bounded: over [`REMEMBERED`] keys, windows that are over are
+/// forgotten, and when that is not enough, all are.
+#[derive(Debug)]
+struct Recent<K> {
+    windows: HashMap<K, (Moment, u32)>,
+}
+
+impl<K: Hash + Eq> Recent<K> {
+    fn new() -> Self {
+        Self { windows: HashMap::new() }
+    }
+
+    /// Counts one more; how many there are in the window now.
+    fn count(&mut self, now: Moment, window: Duration, key: K) -> u32 {
+        if self.windows.len() >= REMEMBERED && !self.windows.contains_key(&key) {
+            self.windows.retain(|_, (since, _)| now.since(*since) < window);
+            if self.windows.len() >= REMEMBERED {
+                self.windows.clear();
+            }
+        }
+        let (since, count) = self.windows.entry(key).or_insert((now, 0));
+        if now.since(*since) >= window {
+            (*since, *count) = (now, 0);
+        }
+        *count = count.saturating_add(1);
+        *count
+    }
+
+    /// How many there are in the window now.
+    fn peek(&self, now: Moment, window: Duration, key: &K) -> u32 {
+        self.windows.get(key).filter(|(since, _)| now.since(*since) < window).map_or(0, |(_, count)| *count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::RoomId;
+    use crate::platform::Sender;
+    use crate::settings::{Access, Settings};
+
+    fn desk() -> Desk {
+        let mut settings = Settings::defaults().session;
+        (settings.sender_per_minute, settings.backlog, settings.message_bytes) = (3, 2, 20);
+        let access = |allow: &[&str], pairing| Access {
+            allow: allow.iter().map(ToString::to_string).collect(),
+            admins: vec!["a:boss".into()],
+            pairing,
+        };
+        let doors = Doors::new([("a".into(), access(&["a:ann", "a:boss"], true)), ("open".into(), access(&["*"], false))]);
+        Desk::new(settings, doors)
+    }
+
+    fn said(user: &str, text: &str) -> Said {
+        Said {
+            room: RoomId::new("1"),
+            thread: None,
+            group: false,
+            sender: Sender { user: user.into(), name: user.into(), person: true },
+            message: None,
+            text: text.into(),
+        }
+    }
+
+    fn at(secs: u64) -> Moment {
+        Moment(Duration::from_secs(secs))
+    }
+
+    #[test]
+    fn g23_nobody_who_is_not_allowed_gets_past() {
+        let mut desk = desk();
+        let stranger = |greet| Judgement::Stranger { greet };
+        let mut check =
+            |now, adapter: &str, said: Said, expected| assert_eq!(desk.judge(at(now), &adapter.into(), &said, 0), expected, "{said:?}");
+        check(0, "a", said("ann", "hi"), Judgement::Message);
+        check(0, "a", said("bob", "hi"), stranger(true));
+        check(1, "a", said("bob", "/stop"), stranger(false));
+        check(601, "a", said("bob", "/restart"), stranger(true));
+        check(0, "open", said("bob", "hi"), Judgement::Message);
+        // An allowed name does not help whoever has no identity of their own.
+        let mut channel = said("ann", "/stop");
+        channel.sender.person = false;
+        check(0, "a", channel.clone(), stranger(false));
+        check(0, "open", channel, stranger(false));
+        check(0, "a", said("ann", "/restart"), Judgement::Command(Command::Forbidden));
+        check(0, "a", said("boss", "/restart"), Judgement::Command(Command::Restart));
+        check(0, "open", said("boss", "/restart"), Judgement::Command(Command::Forbidden));
+        check(0, "unknown", said("ann", "hi"), stranger(false));
+    }
+
+    #[test]
+    fn bounds_refuse_and_stop_still_works() {
+        let mut desk = desk();
+        let refused = Judgement::Refused;
+        let mut check =
+            |now, said: Said, waiting, expected| assert_eq!(desk.judge(at(now), &"a".into(), &said, waiting), expected, "{said:?}");
+        check(0, said("ann", "this is far too long to take"), 0, refused(Excess::Long));
+        check(0, said("ann", "one"), 2, refused(Excess::Many));
+        check(1, said("ann", "two"), 0, Judgement::Message);
+        check(2, said("ann", "three"), 0, Judgement::Message);
+        check(3, said("ann", "four"), 0, refused(Excess::Many));
+        check(3, said("ann", "/stop"), 9, Judgement::Command(Command::Stop));
+        check(3, said("boss", "hi"), 0, Judgement::Message);
+        check(70, said("ann", "five"), 0, Judgement::Message);
+    }
+
+    #[test]
+    fn memories_are_bounded() {
+        let mut recent = Recent::new();
+        for key in 0..3 * REMEMBERED {
+            recent.count(at(0), MINUTE, key);
+        }
+        assert!(recent.windows.len() <= REMEMBERED);
+    }
+}

@@ -1,0 +1,70 @@
+//! Who may speak, and who may command.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::ids::{AdapterName, UserId};
+use crate::settings::Access;
+
+/// The doors of every adapter. An adapter without one admits nobody.
+#[derive(Clone, Debug, Default)]
+pub struct Doors {
+    doors: HashMap<AdapterName, Door>,
+    /// Let in by a pairing code.
+    paired: HashSet<(AdapterName, UserId)>,
+}
+
+#[derive(Clone, Debug)]
+struct Door {
+    open: bool,
+    allowed: HashSet<UserId>,
+    admins: HashSet<UserId>,
+    pairing: bool,
+}
+
+impl Doors {
+    /// As configured, per adapter.
+    pub fn new(access: impl IntoIterator<Item = (AdapterName, Access)>) -> Self {
+        let doors = access.into_iter().map(|(adapter, access)| {
+            let of_this = |list: &[String]| list.iter().filter_map(|entry| person_on(entry, &adapter)).collect();
+            let door = Door {
+                open: access.allow.iter().any(|entry| entry == "*"),
+                allowed: of_this(&access.allow),
+                admins: of_this(&access.admins),
+                pairing: access.pairing,
+            };
+            (adapter, door)
+        });
+        Self { doors: doors.collect(), paired: HashSet::new() }
+    }
+
+    /// Whether this person may speak there. An administrator may.
+    pub fn admits(&self, adapter: &AdapterName, user: &UserId) -> bool {
+        let Some(door) = self.doors.get(adapter) else { return false };
+        door.open || door.allowed.contains(user) || door.admins.contains(user) || self.paired.contains(&(adapter.clone(), user.clone()))
+    }
+
+    /// Whether this person may use the commands of administrators.
+    pub fn commands(&self, adapter: &AdapterName, user: &UserId) -> bool {
+        self.doors.get(adapter).is_some_and(|door| door.admins.contains(user))
+    }
+
+    /// Whether strangers are told a code there.
+    pub fn pairs(&self, adapter: &AdapterName) -> bool {
+        self.doors.get(adapter).is_some_and(|door| door.pairing)
+    }
+
+    /// Lets somebody in.
+    pub fn let_in(&mut self, adapter: AdapterName, user: UserId) {
+        self.paired.insert((adapter, user));
+    }
+
+    /// Lets somebody in no longer, as far as a code had let them in.
+    pub fn shut_out(&mut self, adapter: &AdapterName, user: &UserId) {
+        self.paired.remove(&(adapter.clone(), user.clone()));
+    }
+}
+
+/// The person of an entry `adapter:user`, if it is about this adapter.
+fn person_on(entry: &str, adapter: &AdapterName) -> Option<UserId> {
+    entry.split_once(':').filter(|(name, _)| *name == adapter.as_str()).map(|(_, user)| UserId::new(user))
+}

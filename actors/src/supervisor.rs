@@ -1,0 +1,786 @@
+//! The root of the tree: it starts, watches, restarts and puts to bed everyone below, and keeps the books on who is who.
+//!
+//! What it decides is decided by values: the [desk](crate::desk) before the sessions, the [recovery] of what the last life left open,
+//! the [plan](crate::shutdown::plan) of a shutdown. What stands here carries their decisions out: `front` takes in, `waking` comes back,
+//! `going_down` goes. It never ends the process, reads the environment or handles a signal: whoever embeds it does.
+
+mod books;
+mod front;
+mod going_down;
+pub mod recovery;
+mod waking;
+
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, MessageResult, ResponseFuture, Supervised};
+use tokio::sync::oneshot;
+
+use crate::adapter::{self, AdapterActor};
+use crate::agent::Agent;
+use crate::clock::Clock;
+use crate::desk::Desk;
+use crate::desk::access::Doors;
+use crate::ids::{AgentName, ChatId, InstanceId, OutboxId, Seq, Sequence, SessionKey};
+use crate::ledger::writer::{LedgerActor, LedgerHealth, LedgerLine};
+use crate::ledger::{Done, Ledger, OutboxRow, OutboxState, Step, What};
+use crate::marker::MarkerActor;
+use crate::platform::{Platform, split_text};
+use crate::protocol::{
+    AdapterHealth, AdapterNews, Bulletin, Child, Deliver, Doze, Fallen, GetStatus, GoAhead, Heard, Hold, Inquire, Leave, Order, Resume,
+    RunAgain, SessionNews, SetGate, Settled, Status, Upward,
+};
+use crate::session::machine::{Delivery, Gate};
+use crate::session::{self, Birth, Post, SessionActor};
+use crate::settings::{AT_ONCE, AdapterSettings, Settings};
+use crate::shutdown::plan;
+use crate::supervision::intensity::Intensity;
+use crate::supervision::{ChildSpec, Ended, Nursery};
+use books::{AdapterEntry, Books, Entry};
+use going_down::GoingDown;
+use recovery::Queue;
+
+/// Everything that a gateway is made of.
+pub struct Ports {
+    /// How it is set.
+    pub settings: Arc<Settings>,
+    /// The time.
+    pub clock: Clock,
+    /// The program's version, for the record.
+    pub version: String,
+    /// Where everything durable is kept.
+    pub ledger: Box<dyn Ledger>,
+    /// Where the ledger works.
+    pub place: Place,
+    /// The clean-shutdown flag; `None` with a ledger that does not survive either.
+    pub marker: Option<PathBuf>,
+    /// The adapters, each on its platform.
+    pub adapters: Vec<(AdapterSettings, Arc<dyn Platform>)>,
+    /// The agents, by name.
+    pub agents: HashMap<AgentName, Arc<dyn Agent>>,
+    /// Where platforms run.
+    pub io: tokio::runtime::Handle,
+    /// Where agents run: apart from everything else, since one that blocks its thread cannot be stopped.
+    pub agent_runtime: tokio::runtime::Handle,
+    /// Is told what whoever embeds the gateway must know. Called on the arbiter; must not block.
+    pub bulletin: Box<dyn Fn(Bulletin)>,
+}
+
+/// Where the ledger works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// On a thread of its own.
+    Thread,
+    /// On the arbiter, each commit taking this long of a paused clock.
+    Inline(Duration),
+}
+
+/// A gateway that was started.
+#[derive(Clone)]
+pub struct Gateway {
+    /// Its root.
+    pub supervisor: Addr<Supervisor>,
+    /// This life.
+    pub instance: InstanceId,
+    /// Who lives.
+    pub nursery: Nursery,
+}
+
+/// The root of the tree.
+pub struct Supervisor {
+    instance: InstanceId,
+    version: String,
+    settings: Arc<Settings>,
+    clock: Clock,
+    sequence: Sequence,
+    nursery: Nursery,
+    upward: Arc<Upward>,
+    ledger: LedgerLine,
+    ledger_actor: Addr<LedgerActor>,
+    marker: Addr<MarkerActor>,
+    ledger_id: uuid::Uuid,
+    ledger_health: Result<(), String>,
+    bulletin: Box<dyn Fn(Bulletin)>,
+    /// Adapters that wait for the ledger's facts before they start.
+    unborn: Vec<(AdapterSettings, Arc<dyn Platform>)>,
+    agents: HashMap<AgentName, Arc<dyn Agent>>,
+    adapter_shared: Arc<adapter::Shared>,
+    session_shared: Arc<session::Shared>,
+    desk: Desk,
+    books: Books,
+    stage: Stage,
+    /// Why turns are held, if they are.
+    held: Option<Held>,
+    again: Queue,
+    /// Sessions that want to start a turn while the gate is metered, and the one that has leave.
+    turnstile: VecDeque<Arc<SessionKey>>,
+    admitted: Option<Arc<SessionKey>>,
+    ready: bool,
+    accepted: u64,
+    delivered: u64,
+    abandoned: usize,
+    cut: usize,
+}
+
+/// Where the gateway stands.
+enum Stage {
+    /// The ledger has not told yet what the last life left.
+    Waking,
+    Serving,
+    GoingDown(Box<GoingDown>),
+}
+
+/// Why turns are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    Operator,
+    CrashLoop,
+}
+
+impl Supervisor {
+    /// Starts a gateway on the current arbiter.
+    pub fn start(ports: Ports) -> Gateway {
+        let nursery = Nursery::new(ports.clock.clone());
+        let instance = InstanceId::fresh();
+        // It keeps its state across a panic: the books outlive the message that could not be handled.
+        let spec = ChildSpec { name: "supervisor".into(), intensity: Intensity::endless(&ports.settings.supervision) };
+        let root = nursery.clone();
+        let supervisor = nursery.start(spec, |ctx| Supervisor::build(ports, instance, root, ctx), |_| {});
+        Gateway { supervisor, instance, nursery }
+    }
+
+    fn build(ports: Ports, instance: InstanceId, nursery: Nursery, ctx: &mut Context<Self>) -> Self {
+        let Ports { settings, clock, version, ledger, place, marker, adapters, agents, io, agent_runtime, bulletin } = ports;
+        let me = ctx.address();
+        let upward = Arc::new(Upward {
+            offered: me.clone().recipient(),
+            adapter: me.clone().recipient(),
+            present: me.clone().recipient(),
+            goodbye: me.clone().recipient(),
+            session: me.clone().recipient(),
+        });
+        let watcher = me.clone().recipient();
+        let spec = |name: &str| ChildSpec { name: name.into(), intensity: Intensity::from_settings(&settings.supervision) };
+        let writer = settings.ledger.clone();
+        let ledger_actor = nursery.start(
+            spec("ledger"),
+            move |_| match place {
+                Place::Thread => LedgerActor::threaded(ledger, writer, watcher),
+                Place::Inline(latency) => LedgerActor::inline(ledger, latency, writer, watcher),
+            },
+            watch(&me, Child::Ledger),
+        );
+        let marker = nursery.start(spec("marker"), |_| MarkerActor::new(marker), watch(&me, Child::Marker));
+        let line = LedgerLine::to(ledger_actor.clone());
+        let sequence = Sequence::after(Seq(0));
+        let doors = Doors::new(adapters.iter().map(|(set, _)| (set.name.clone(), set.access.clone())));
+        Self {
+            instance,
+            version,
+            desk: Desk::new(settings.session.clone(), doors),
+            adapter_shared: Arc::new(adapter::Shared {
+                settings: settings.clone(),
+                clock: clock.clone(),
+                io,
+                ledger: line.clone(),
+                upward: upward.clone(),
+            }),
+            session_shared: Arc::new(session::Shared {
+                settings: settings.clone(),
+                clock: clock.clone(),
+                sequence: sequence.clone(),
+                instance,
+                agents: agent_runtime,
+                ledger: line.clone(),
+                upward: upward.clone(),
+            }),
+            settings,
+            clock,
+            sequence,
+            nursery,
+            upward,
+            ledger: line,
+            ledger_actor,
+            marker,
+            ledger_id: uuid::Uuid::nil(),
+            ledger_health: Ok(()),
+            bulletin,
+            unborn: adapters,
+            agents,
+            books: Books::default(),
+            stage: Stage::Waking,
+            held: None,
+            again: Queue::default(),
+            turnstile: VecDeque::new(),
+            admitted: None,
+            ready: false,
+            accepted: 0,
+            delivered: 0,
+            abandoned: 0,
+            cut: 0,
+        }
+    }
+
+    /// Whether turns may start now.
+    fn gate(&self) -> Gate {
+        match (&self.stage, self.held) {
+            (Stage::GoingDown(_), _) | (_, Some(Held::Operator)) => Gate::Shut,
+            (_, Some(Held::CrashLoop)) => Gate::Metered,
+            (_, None) => Gate::Open,
+        }
+    }
+
+    /// Starts the adapters; each connects once `wait` has passed.
+    fn start_adapters(&mut self, wait: Duration, ctx: &mut Context<Self>) {
+        for (set, platform) in std::mem::take(&mut self.unborn) {
+            let name = set.name.clone();
+            let Some(agent) = self.agents.get(&set.agent).cloned() else {
+                tracing::error!(adapter = %name, agent = %set.agent, "adapter names an agent that does not exist; it is not started");
+                continue;
+            };
+            // Never given up: it is restarted with back-off for as long as the gateway lives.
+            let spec = ChildSpec { name: format!("adapter {name}").into(), intensity: Intensity::endless(&self.settings.supervision) };
+            let (abilities, shared) = (platform.abilities(), self.adapter_shared.clone());
+            let child = Child::Adapter(name.clone());
+            let addr = self.nursery.start(spec, |_| AdapterActor::new(set, platform, shared, wait), watch(&ctx.address(), child));
+            let post = Post {
+                deliver: addr.clone().recipient(),
+                typing: addr.clone().recipient(),
+                draft: addr.clone().recipient(),
+                abilities,
+                agent,
+            };
+            let entry = AdapterEntry { addr, post, health: AdapterHealth::Connecting, tried: false, alive: true };
+            self.books.adapters.insert(name, entry);
+        }
+    }
+
+    /// Routes something to a session, which comes to life for it if need be.
+    fn route(&mut self, key: &SessionKey, ctx: &mut Context<Self>) {
+        let now = self.clock.now();
+        if let Some(entry) = self.books.sessions.get_mut(key) {
+            match &mut entry.leaving {
+                Some(since) => *since += 1,
+                None => {
+                    (entry.routed, entry.waiting, entry.last) = (entry.routed + 1, entry.waiting + 1, now);
+                    entry.addr.do_send(Heard);
+                }
+            }
+            return;
+        }
+        if let Some(entry) = self.be_born(Arc::new(key.clone()), Birth::Fresh, ctx) {
+            (entry.routed, entry.waiting) = (1, 1);
+            entry.addr.do_send(Heard);
+        }
+    }
+
+    /// Brings a session to life. `None` when its adapter is not configured, or none may be born any more: what it has stays in the ledger.
+    fn be_born(&mut self, key: Arc<SessionKey>, birth: Birth, ctx: &mut Context<Self>) -> Option<&mut Entry> {
+        if matches!(self.stage, Stage::GoingDown(_)) {
+            return None;
+        }
+        let (post, gate) = (self.books.adapter(&key.chat)?.post.clone(), self.gate());
+        let (life, shared, name) = (self.books.next_life(), self.session_shared.clone(), key.clone());
+        // Its name in logs is a number: rooms and users are foreign text.
+        let spec = ChildSpec { name: format!("session {life}").into(), intensity: Intensity::from_settings(&self.settings.supervision) };
+        let child = Child::Session(key.clone(), life);
+        let addr = self.nursery.start(spec, |_| SessionActor::new(name, shared, post, gate, birth), watch(&ctx.address(), child));
+        let entry = Entry { addr, life, routed: 0, last: self.clock.now(), waiting: 0, running: None, leaving: None };
+        Some(self.books.sessions.entry(key).insert_entry(entry).into_mut())
+    }
+
+    /// The rows of the gateway's own words to a session's chat.
+    fn words(&self, session: &SessionKey, what: &What, text: &str, reply_to: Option<crate::ids::MessageId>) -> Vec<OutboxRow> {
+        let most = self.books.adapter(&session.chat).map_or(4096, |entry| entry.post.abilities.max_units);
+        let at = self.clock.wall();
+        let rows = split_text(text, most).into_iter().zip(0u32..).map(|(text, part)| OutboxRow {
+            id: OutboxId(self.sequence.next_seq()),
+            chat: session.chat.clone(),
+            session: Some(session.clone()),
+            turn: None,
+            what: what.clone(),
+            part,
+            text,
+            reply_to: reply_to.clone().filter(|_| part == 0),
+            state: if part == 0 { OutboxState::Sending } else { OutboxState::Due },
+            tries: 0,
+            not_before: AT_ONCE,
+            valid_until: None,
+            message: None,
+            reason: None,
+            at,
+        });
+        rows.collect()
+    }
+
+    /// The row of a notice to a chat.
+    fn notice(&self, chat: &ChatId, kind: crate::ledger::NoticeKind, scope: String, text: String, valid_for: Duration) -> OutboxRow {
+        let at = self.clock.wall();
+        OutboxRow {
+            id: OutboxId(self.sequence.next_seq()),
+            chat: chat.clone(),
+            session: None,
+            turn: None,
+            what: What::Notice { kind, scope },
+            part: 0,
+            text,
+            reply_to: None,
+            state: OutboxState::Sending,
+            tries: 0,
+            not_before: AT_ONCE,
+            valid_until: Some(at.plus(valid_for)),
+            message: None,
+            reason: None,
+            at,
+        }
+    }
+
+    /// Hands durable words of the desk to the adapter that reaches their chat.
+    fn deliver(&mut self, rows: Vec<OutboxRow>) {
+        let Some(first) = rows.first() else { return };
+        if let Some(session) = &first.session {
+            self.books.owes(session, rows.iter().map(|row| row.id));
+        }
+        if let Some(entry) = self.books.adapter(&first.chat) {
+            entry.addr.do_send(Deliver(rows));
+        }
+    }
+
+    /// Says once when it serves: the first adapter is up, or all have had their first try.
+    fn check_ready(&mut self) {
+        let adapters = &self.books.adapters;
+        let up = adapters.values().any(|entry| matches!(entry.health, AdapterHealth::Connected));
+        let tried = adapters.values().all(|entry| entry.tried);
+        if !self.ready && matches!(self.stage, Stage::Serving) && (up || tried) {
+            self.ready = true;
+            (self.bulletin)(Bulletin::Ready);
+        }
+    }
+
+    /// Lets the next session through the turnstile of a crash loop.
+    fn turn_turnstile(&mut self) {
+        while self.admitted.is_none() && self.gate() == Gate::Metered {
+            let Some(key) = self.turnstile.pop_front() else { return };
+            if let Some(entry) = self.books.sessions.get(&key) {
+                entry.addr.do_send(GoAhead);
+                self.admitted = Some(key);
+            }
+        }
+    }
+
+    /// Tells every session whether turns may start.
+    fn set_gates(&mut self) {
+        let gate = self.gate();
+        for entry in self.books.sessions.values() {
+            entry.addr.do_send(SetGate(gate));
+        }
+        (self.turnstile, self.admitted) = (VecDeque::new(), None);
+    }
+
+    /// Lets cut turns run again, as many as may.
+    fn run_again(&mut self, ctx: &mut Context<Self>) {
+        if !matches!(self.stage, Stage::Serving) || self.held.is_some() {
+            return;
+        }
+        for again in self.again.next(self.settings.recovery.concurrency) {
+            let key = again.session;
+            if !self.books.sessions.contains_key(&key) && self.be_born(key.clone(), Birth::Waking, ctx).is_none() {
+                self.again.over(&key);
+                continue;
+            }
+            if let Some(entry) = self.books.sessions.get_mut(&key) {
+                (entry.routed, entry.last) = (entry.routed + 1, self.clock.now());
+                entry.addr.do_send(RunAgain { turn: again.turn, attempt: again.attempt });
+            }
+        }
+    }
+
+    /// Asks sessions that have been quiet for long whether they would leave memory; again and again.
+    fn sweep(&mut self, ctx: &mut Context<Self>) {
+        /// Questions per sweep at most: the rest has time until the next one.
+        const MOST: usize = 4096;
+        let (now, idle) = (self.clock.now(), self.settings.session.idle_after);
+        if matches!(self.stage, Stage::Serving) {
+            let quiet = |entry: &&Entry| entry.leaving.is_none() && entry.running.is_none() && now.since(entry.last) >= idle;
+            for entry in self.books.sessions.values().filter(quiet).take(MOST) {
+                entry.addr.do_send(Doze);
+            }
+        }
+        ctx.run_later((idle / 4).max(Duration::from_millis(100)), Self::sweep);
+    }
+
+    /// Lets the ledger forget what is old; again and again.
+    fn prune(&mut self, ctx: &mut Context<Self>) {
+        /// Rows of a kind per step at most, so that a commit stays short.
+        const MOST: u32 = 1000;
+        let ledger = &self.settings.ledger;
+        if matches!(self.stage, Stage::Serving) && self.ledger_health.is_ok() {
+            let keep = i64::try_from(ledger.keep.as_millis()).unwrap_or(i64::MAX);
+            let before = crate::clock::Wall(self.clock.wall().0.saturating_sub(keep));
+            self.ledger.lazily(Step::Prune { before, most: MOST });
+        }
+        ctx.run_later(ledger.prune_every, Self::prune);
+    }
+
+    /// Puts everybody to bed who is still up, and itself last.
+    fn go_to_bed(&mut self, ctx: &mut Context<Self>) {
+        for entry in self.books.sessions.values() {
+            entry.addr.do_send(Leave);
+        }
+        for entry in self.books.adapters.values() {
+            entry.addr.do_send(Leave);
+        }
+        self.books = Books::default();
+        ctx.stop();
+    }
+}
+
+/// The death watch of a child.
+fn watch(supervisor: &Addr<Supervisor>, child: Child) -> impl FnOnce(Ended) + 'static {
+    let supervisor = supervisor.downgrade();
+    move |ended| {
+        if let Some(supervisor) = supervisor.upgrade() {
+            supervisor.do_send(Fallen { child, ended });
+        }
+    }
+}
+
+impl Actor for Supervisor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.wake(ctx);
+        self.sweep(ctx);
+        self.prune(ctx);
+    }
+}
+
+impl Supervised for Supervisor {
+    /// The books are kept; only timers and the plan's alarm have to be set again.
+    fn restarting(&mut self, ctx: &mut Context<Self>) {
+        self.sweep(ctx);
+        self.prune(ctx);
+        match self.stage {
+            Stage::Waking => self.wake(ctx),
+            Stage::Serving => {}
+            Stage::GoingDown(_) => self.plan(plan::Event::Tick, ctx),
+        }
+    }
+}
+
+impl Handler<AdapterNews> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, news: AdapterNews, ctx: &mut Context<Self>) {
+        match news {
+            AdapterNews::Health(name, health) => {
+                if let Some(entry) = self.books.adapters.get_mut(&name) {
+                    entry.tried = true;
+                    entry.health = health;
+                }
+                self.check_ready();
+            }
+            AdapterNews::Delivered { session: Some(session), row, delivery } => self.delivered(&session, row, delivery, ctx),
+            AdapterNews::Delivered { session: None, .. } => {}
+            AdapterNews::Handed(chat, kind) => self.handed(chat, kind, ctx),
+            AdapterNews::Noticed(chat, kind, fate) => self.noticed(chat, kind, fate, ctx),
+            AdapterNews::Flushed(name) => self.flushed(&name, ctx),
+            AdapterNews::Closed(name) => self.adapter_closed(&name, ctx),
+        }
+    }
+}
+
+impl Supervisor {
+    fn delivered(&mut self, session: &SessionKey, row: OutboxId, delivery: Delivery, ctx: &mut Context<Self>) {
+        if delivery == Delivery::Settled {
+            self.delivered += 1;
+        }
+        let last = delivery == Delivery::Settled && self.books.settled(session, row);
+        self.away_delivered(session, last, &delivery, ctx);
+        if let Some(entry) = self.books.sessions.get(session) {
+            entry.addr.do_send(Settled { row, delivery });
+        }
+    }
+}
+
+impl Handler<SessionNews> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, news: SessionNews, ctx: &mut Context<Self>) {
+        match news {
+            SessionNews::MayLeave { session, heard, owed } => self.may_leave(&session, heard, owed),
+            SessionNews::MayStart(session) => {
+                self.turnstile.push_back(session);
+                self.turn_turnstile();
+            }
+            SessionNews::GaveWay(session) => {
+                if self.admitted.as_ref() == Some(&session) {
+                    self.admitted = None;
+                }
+                self.turn_turnstile();
+            }
+            SessionNews::Turn { session, since, waiting } => {
+                if let Some(entry) = self.books.sessions.get_mut(&session) {
+                    (entry.running, entry.waiting, entry.last) = (since, waiting, self.clock.now());
+                }
+                if since.is_none() {
+                    self.again.over(&session);
+                    self.run_again(ctx);
+                }
+            }
+            SessionNews::Wants { session, turn, request } => self.carry_out_request(&session, turn.0, &request, ctx),
+            SessionNews::Abandoned { more: true } => self.run_abandoned(ctx),
+            SessionNews::Abandoned { more: false } => self.abandoned = self.abandoned.saturating_sub(1),
+        }
+    }
+}
+
+impl Supervisor {
+    /// Takes a session off the books, in this one message, if nothing was routed to it since and the census is open.
+    fn may_leave(&mut self, session: &Arc<SessionKey>, heard: u64, owed: Vec<OutboxId>) {
+        if !matches!(self.stage, Stage::Serving) {
+            return;
+        }
+        let Some(entry) = self.books.sessions.get_mut(session) else { return };
+        // Things that run again are routed, but not heard.
+        if entry.leaving.is_some()
+            || entry.waiting > 0
+            || entry.routed < heard
+            || self.clock.now().since(entry.last) < self.settings.session.idle_after
+        {
+            return;
+        }
+        entry.leaving = Some(0);
+        entry.addr.do_send(Leave);
+        self.books.owes(session, owed);
+    }
+
+    /// More agents than are allowed will not yield: only a new process gets their threads back.
+    fn run_abandoned(&mut self, ctx: &mut Context<Self>) {
+        self.abandoned += 1;
+        tracing::error!(abandoned = self.abandoned, "an agent that was cut does not yield");
+        if self.abandoned > self.settings.runs.max_abandoned as usize {
+            let reason = format!("{} agents will not yield", self.abandoned);
+            self.shut_down(crate::shutdown::ShutdownKind::Restart, None, &crate::shutdown::RequestedBy::Gateway, Some(&reason), ctx);
+        }
+    }
+}
+
+impl Handler<Fallen> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, Fallen { child, ended }: Fallen, ctx: &mut Context<Self>) {
+        match (child, ended) {
+            (Child::Session(key, life), ended) => self.session_fell(&key, life, &ended, ctx),
+            (Child::Adapter(name), ended) => {
+                tracing::debug!(adapter = %name, ?ended, "adapter actor ended");
+                if let Some(entry) = self.books.adapters.get_mut(&name) {
+                    entry.alive = false;
+                    entry.health = AdapterHealth::Ended;
+                }
+                self.flushed(&name, ctx);
+                self.adapter_closed(&name, ctx);
+            }
+            (Child::Ledger, Ended::Spent(words)) => {
+                (self.bulletin)(Bulletin::Lost(format!("the ledger's writer fell too often: {words}")));
+            }
+            (Child::Marker, Ended::Spent(words)) => tracing::error!(%words, "the marker's keeper fell too often; no flag will be written"),
+            (Child::Ledger | Child::Marker, Ended::Stopped) => {}
+        }
+    }
+}
+
+impl Supervisor {
+    fn session_fell(&mut self, key: &Arc<SessionKey>, life: u64, ended: &Ended, ctx: &mut Context<Self>) {
+        if self.books.sessions.get(key).is_none_or(|entry| entry.life != life) {
+            return;
+        }
+        let Some(entry) = self.books.sessions.remove(key) else { return };
+        if self.admitted.as_ref() == Some(key) {
+            self.admitted = None;
+            self.turn_turnstile();
+        }
+        self.again.over(key);
+        match (ended, entry.leaving) {
+            // It left as it was told; what came since is for its successor.
+            (Ended::Stopped, Some(0)) => {}
+            (Ended::Stopped, Some(_)) => self.route(key, ctx),
+            (Ended::Stopped, None) => {}
+            (Ended::Spent(words), _) => {
+                tracing::error!(session = %key, panic = %words, "session fell too often");
+                if entry.running.is_some() || entry.waiting > 0 {
+                    // Built anew from the ledger, with a new budget, once this one's time has passed.
+                    let key = key.clone();
+                    ctx.run_later(self.settings.supervision.within, move |supervisor, ctx| supervisor.route(&key, ctx));
+                }
+            }
+        }
+    }
+}
+
+impl Handler<LedgerHealth> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, health: LedgerHealth, ctx: &mut Context<Self>) {
+        match health {
+            LedgerHealth::Up => self.ledger_health = Ok(()),
+            LedgerHealth::Down { reason } => {
+                self.ledger_health = Err(reason);
+                self.plan(plan::Event::LedgerDown, ctx);
+            }
+            LedgerHealth::Lost { reason } => {
+                self.ledger_health = Err(reason.clone());
+                (self.bulletin)(Bulletin::Lost(reason));
+            }
+        }
+    }
+}
+
+impl Handler<Hold> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: Hold, _: &mut Context<Self>) {
+        tracing::info!("turns are held");
+        self.held = Some(Held::Operator);
+        self.set_gates();
+    }
+}
+
+impl Handler<Resume> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: Resume, ctx: &mut Context<Self>) {
+        let looped = self.held == Some(Held::CrashLoop);
+        if self.held.take().is_some() {
+            tracing::info!("turns may start again");
+        }
+        self.set_gates();
+        if looped {
+            self.recover_rest(ctx);
+        }
+        self.run_again(ctx);
+    }
+}
+
+impl Handler<Inquire> for Supervisor {
+    type Result = ResponseFuture<Result<crate::ledger::Knowledge, crate::ledger::Fault>>;
+
+    fn handle(&mut self, Inquire(question): Inquire, _: &mut Context<Self>) -> Self::Result {
+        let (told, answer) = oneshot::channel();
+        self.ledger.ask(question, move |knowledge| {
+            let _ = told.send(knowledge);
+        });
+        Box::pin(async move { answer.await.unwrap_or_else(|_| Err(crate::ledger::Fault::NotCommitted("the ledger is closed".into()))) })
+    }
+}
+
+impl Handler<GetStatus> for Supervisor {
+    type Result = MessageResult<GetStatus>;
+
+    fn handle(&mut self, _: GetStatus, _: &mut Context<Self>) -> Self::Result {
+        /// Sessions listed at most.
+        const LISTED: usize = 100;
+        let now = self.clock.now();
+        let mut running: Vec<_> = self.books.running().map(|(key, since)| (SessionKey::clone(key), now.since(since))).collect();
+        running.sort_by(|(a_key, a), (b_key, b)| b.cmp(a).then_with(|| a_key.cmp(b_key)));
+        let running_count = running.len();
+        running.truncate(LISTED);
+        let mut adapters: Vec<_> = self.books.adapters.iter().map(|(name, entry)| (name.clone(), entry.health.clone())).collect();
+        adapters.sort_by(|(a, _), (b, _)| a.cmp(b));
+        MessageResult(Box::new(Status {
+            instance: self.instance,
+            up_ms: u64::try_from(now.0.as_millis()).unwrap_or(u64::MAX),
+            not_ready: self.not_ready(),
+            phase: match &self.stage {
+                Stage::GoingDown(down) => Some(down.plan.phase()),
+                Stage::Waking | Stage::Serving => None,
+            },
+            held: self.held.map(|held| match held {
+                Held::Operator => "held by an operator; `switchboard resume` ends it".to_owned(),
+                Held::CrashLoop => "held after a crash loop; `switchboard resume` ends it".to_owned(),
+            }),
+            sessions: self.books.sessions.len(),
+            running: running.into_iter().map(|(key, time)| (key, u64::try_from(time.as_millis()).unwrap_or(u64::MAX))).collect(),
+            running_count,
+            cut: self.cut,
+            ledger: self.ledger_health.clone(),
+            adapters,
+            accepted: self.accepted,
+            delivered: self.delivered,
+            abandoned: self.abandoned,
+        }))
+    }
+}
+
+impl Supervisor {
+    /// Every part that is not ready, by name; nothing: it can serve.
+    fn not_ready(&self) -> Vec<String> {
+        let mut parts = Vec::new();
+        match self.stage {
+            Stage::Waking => parts.push("starting".to_owned()),
+            Stage::GoingDown(_) => parts.push("going down".to_owned()),
+            Stage::Serving if !self.ready => parts.push("adapters: none has connected yet".to_owned()),
+            Stage::Serving => {}
+        }
+        if self.held == Some(Held::Operator) {
+            parts.push("held by an operator".to_owned());
+        }
+        if let Err(reason) = &self.ledger_health {
+            parts.push(format!("ledger: {reason}"));
+        }
+        let all_broken =
+            !self.books.adapters.is_empty() && self.books.adapters.values().all(|entry| matches!(entry.health, AdapterHealth::Broken(_)));
+        if self.ready && all_broken {
+            parts.push("adapters: none is connected".to_owned());
+        }
+        parts
+    }
+}
+
+impl Handler<Order> for Supervisor {
+    type Result = ResponseFuture<Result<Done, String>>;
+
+    fn handle(&mut self, order: Order, ctx: &mut Context<Self>) -> Self::Result {
+        let at = self.clock.wall();
+        let step = match order {
+            Order::RetryTurn(turn) => Step::TurnRetry { seq: self.sequence.next_seq(), turn, at },
+            Order::DropTurn(turn) => Step::TurnDrop { turn },
+            Order::RetryOutbox(id) => Step::OutboxRetry { id, at },
+            Order::DropOutbox(id) => Step::OutboxDrop { id },
+            Order::Approve(code) => Step::PairApprove { code, at },
+            Order::Revoke(adapter, user) => Step::PairRevoke { adapter, user },
+        };
+        let ((told, answer), me) = (oneshot::channel(), ctx.address());
+        let written = step.clone();
+        self.ledger.write(step, move |result| {
+            let result = result.map_err(|unable| unable.to_string());
+            me.do_send(Ordered { step: written, done: result.clone().ok() });
+            let _ = told.send(result);
+        });
+        Box::pin(async move { answer.await.unwrap_or_else(|_| Err("the gateway ended before it could answer".into())) })
+    }
+}
+
+/// An operator's order is durable, and what it means for who is in memory follows.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+struct Ordered {
+    step: Step,
+    done: Option<Done>,
+}
+
+impl Handler<Ordered> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, Ordered { step, done }: Ordered, ctx: &mut Context<Self>) {
+        match (step, done) {
+            (Step::PairApprove { .. }, Some(Done::Paired { adapter, user, .. })) => self.desk.doors.let_in(adapter, user),
+            (Step::PairRevoke { adapter, user }, Some(Done::Ok)) => self.desk.doors.shut_out(&adapter, &user),
+            (Step::TurnRetry { .. }, Some(Done::Ok)) => self.wake_waiting(ctx),
+            (Step::OutboxRetry { id, .. }, Some(Done::Ok)) => self.reload_outbox(id, ctx),
+            _ => {}
+        }
+    }
+}

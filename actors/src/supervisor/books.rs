@@ -1,0 +1,118 @@
+//! The books on who is who: every session in memory, every reply owed by one that is not, every adapter.
+//!
+//! They only remember. A session is on them until its death watch has fired, so that a successor of the same key never runs
+//! beside its predecessor.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use actix::{Addr, Recipient};
+
+use crate::adapter::AdapterActor;
+use crate::clock::Moment;
+use crate::ids::{AdapterName, ChatId, OutboxId, SessionKey};
+use crate::protocol::AdapterHealth;
+use crate::session::{Post, SessionActor};
+
+/// The books.
+#[derive(Default)]
+pub(super) struct Books {
+    pub(super) sessions: HashMap<Arc<SessionKey>, Entry>,
+    /// Replies of sessions that are not in memory, and answers of the desk: the outbox has them.
+    pub(super) owed: HashMap<SessionKey, HashSet<OutboxId>>,
+    /// Messages that wait in sessions that are not in memory, since this instance accepts no more turns.
+    pub(super) away: HashMap<SessionKey, u32>,
+    pub(super) adapters: HashMap<AdapterName, AdapterEntry>,
+    lives: u64,
+}
+
+/// One session in memory.
+pub(super) struct Entry {
+    pub(super) addr: Addr<SessionActor>,
+    /// Tells the lives of one key apart.
+    pub(super) life: u64,
+    /// Things routed to it in this life.
+    pub(super) routed: u64,
+    /// When something was routed to it last.
+    pub(super) last: Moment,
+    /// Messages that wait in it.
+    pub(super) waiting: u32,
+    /// Since when a turn runs.
+    pub(super) running: Option<Moment>,
+    /// It was told to leave; what came since waits for its successor.
+    pub(super) leaving: Option<u32>,
+}
+
+/// One adapter.
+pub(super) struct AdapterEntry {
+    pub(super) addr: Addr<AdapterActor>,
+    pub(super) post: Post,
+    pub(super) health: AdapterHealth,
+    /// It has connected, or failed to, at least once.
+    pub(super) tried: bool,
+    pub(super) alive: bool,
+}
+
+impl Books {
+    /// A number for a new life.
+    pub(super) fn next_life(&mut self) -> u64 {
+        self.lives += 1;
+        self.lives
+    }
+
+    /// Messages that wait in a session, for the bound on its backlog.
+    pub(super) fn waiting(&self, session: &SessionKey) -> u32 {
+        match self.sessions.get(session) {
+            Some(entry) => entry.waiting + entry.leaving.unwrap_or(0),
+            None => self.away.get(session).copied().unwrap_or(0),
+        }
+    }
+
+    /// The census: every session in memory, and every other one with a reply that is not delivered.
+    pub(super) fn census(&self) -> Vec<(Arc<SessionKey>, bool)> {
+        let live = self.sessions.keys().map(|key| (key.clone(), true));
+        let owing = self.owed.keys().filter(|key| !self.sessions.contains_key(*key)).map(|key| (Arc::new(key.clone()), false));
+        let mut census: Vec<_> = live.chain(owing).collect();
+        census.sort_by(|(a, _), (b, _)| a.cmp(b));
+        census
+    }
+
+    /// A reply of a session is settled; whether it was the last of one that is not in memory.
+    pub(super) fn settled(&mut self, session: &SessionKey, row: OutboxId) -> bool {
+        let Some(rows) = self.owed.get_mut(session) else { return false };
+        rows.remove(&row);
+        if rows.is_empty() {
+            self.owed.remove(session);
+            return true;
+        }
+        false
+    }
+
+    /// Notes replies that nobody in memory keeps count of.
+    pub(super) fn owes(&mut self, session: &SessionKey, rows: impl IntoIterator<Item = OutboxId>) {
+        let mut rows = rows.into_iter().peekable();
+        if rows.peek().is_some() {
+            self.owed.entry(session.clone()).or_default().extend(rows);
+        }
+    }
+
+    /// The sessions whose turns run.
+    pub(super) fn running(&self) -> impl Iterator<Item = (&Arc<SessionKey>, Moment)> {
+        self.sessions.iter().filter_map(|(key, entry)| entry.running.map(|since| (key, since)))
+    }
+
+    /// The adapter that reaches a chat.
+    pub(super) fn adapter(&self, chat: &ChatId) -> Option<&AdapterEntry> {
+        self.adapters.get(&chat.adapter)
+    }
+
+    /// Everybody who speaks, in one order.
+    pub(super) fn speakers<M>(&self) -> Vec<Recipient<M>>
+    where
+        M: actix::Message + Send + 'static,
+        M::Result: Send,
+        AdapterActor: actix::Handler<M>,
+    {
+        self.adapters.values().filter(|entry| entry.alive).map(|entry| entry.addr.clone().recipient()).collect()
+    }
+}

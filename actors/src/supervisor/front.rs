@@ -1,0 +1,422 @@
+//! Taking in: what a platform offers is judged, made durable, acknowledged, and only then has consequences.
+//!
+//! It needs no live session: duplicates, access, commands and "saved" notices are answered from the books and the ledger, in every phase.
+//! Two things happen on arrival: /stop cuts what runs, and a session hears of a message while its accept is being written, so
+//! that its start can share the commit.
+
+use std::time::Duration;
+
+use actix::{AsyncContext, Context, Handler, Message};
+
+use super::{Stage, Supervisor};
+use crate::desk::command::Command;
+use crate::desk::{Excess, GREET_EVERY, Judgement};
+use crate::ids::{Account, AdapterName, DeliveryId, Seq, SessionKey};
+use crate::ledger::writer::Unable;
+use crate::ledger::{
+    Accept, Accepted, Clear, Done, Knowledge, NoticeKind, OpenCommand, OutboxRow, PairCode, Question, Request, SessionView, Settle, Step,
+    What, Word,
+};
+use crate::platform::{Content, Offer, Receipt, Said, Taken};
+use crate::protocol::{Halt, Notify, Offered};
+use crate::shutdown::{RequestedBy, ShutdownKind};
+use crate::texts::spoken;
+
+/// How long a pairing code opens the door.
+const CODE_LIVES: Duration = Duration::from_secs(3600);
+/// A "too many" notice is void after this: by then it is no news.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Somebody's words on their way into the ledger.
+struct Arrival {
+    seq: Seq,
+    account: Account,
+    delivery: DeliveryId,
+    session: SessionKey,
+    said: Said,
+}
+
+/// What has to be done once it is there.
+#[derive(Debug)]
+enum Then {
+    /// The session was told; nothing more.
+    Routed,
+    /// It could not be told: the gateway goes down.
+    Saved,
+    Retry,
+    Refused(Excess),
+    Command(Command),
+    Request(Request),
+}
+
+/// An accept is durable, or failed.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Taking {
+    arrival: Box<Arrival>,
+    receipt: Receipt,
+    then: Then,
+    result: Result<Done, Unable>,
+}
+
+impl Handler<Offered> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, Offered { adapter, account, offer }: Offered, ctx: &mut Context<Self>) {
+        let Offer { inbound, receipt } = offer;
+        let said = match inbound.content {
+            Content::Message(said) => said,
+            Content::Nothing { reason } => {
+                tracing::debug!(%adapter, %reason, "delivery passed over");
+                return receipt.settle(Taken::Accepted);
+            }
+        };
+        if matches!(self.stage, Stage::Waking) {
+            return receipt.settle(Taken::Later(self.settings.ledger.retry_first));
+        }
+        let session = self.desk.session(&adapter, &said);
+        let waiting = self.books.waiting(&session);
+        let judgement = self.desk.judge(self.clock.now(), &adapter, &said, waiting);
+        if let Judgement::Stranger { greet } = judgement {
+            tracing::info!(%adapter, user = ?said.sender.user, greet, "stranger turned away");
+            receipt.settle(Taken::Accepted);
+            if greet {
+                self.greet(&adapter, &session, &said);
+            }
+            return;
+        }
+        let arrival = Arrival { seq: self.sequence.next_seq(), account, delivery: inbound.delivery, session, said };
+        self.take_in(arrival, receipt, judgement, ctx);
+    }
+}
+
+impl Supervisor {
+    fn take_in(&mut self, arrival: Arrival, receipt: Receipt, judgement: Judgement, ctx: &mut Context<Self>) {
+        let down = matches!(self.stage, Stage::GoingDown(_));
+        let text = arrival.said.text.clone();
+        let (what, then) = match judgement {
+            Judgement::Message => (Accepted::Message { text }, if down { Then::Saved } else { Then::Routed }),
+            Judgement::Command(Command::Retry) => (Accepted::Retry, Then::Retry),
+            Judgement::Command(command @ (Command::Restart | Command::Shutdown)) => {
+                let kind = if command == Command::Restart { ShutdownKind::Restart } else { ShutdownKind::Stop };
+                let request = Request { kind, instance: self.instance };
+                (Accepted::Request(request.clone()), Then::Request(request))
+            }
+            Judgement::Command(command) => (Accepted::Command { text }, Then::Command(command)),
+            Judgement::Refused(excess) => {
+                let reason = match excess {
+                    Excess::Many => "too many messages",
+                    Excess::Long => "too long",
+                };
+                (Accepted::Refused { reason: reason.into() }, Then::Refused(excess))
+            }
+            Judgement::Stranger { .. } => return receipt.settle(Taken::Accepted),
+        };
+        let routed = matches!(then, Then::Routed);
+        let clear = match then {
+            Then::Command(Command::Stop) => Some(false),
+            Then::Command(Command::New) => Some(true),
+            _ => None,
+        };
+        let accept = accept_of(&arrival, what, self.clock.wall());
+        let (seq, session) = (arrival.seq, arrival.session.clone());
+        self.write_accept(accept, clear, arrival, receipt, then, ctx);
+        if clear.is_some()
+            && let Some(entry) = self.books.sessions.get(&session)
+        {
+            entry.addr.do_send(Halt(seq));
+        }
+        if routed {
+            // It hears while the accept is being written; should that fail, its start finds nothing.
+            self.route(&session, ctx);
+        }
+    }
+
+    /// Writes an accept, and behind it, in one breath, what /stop and /new close: no start may come between.
+    fn write_accept(&self, accept: Accept, clear: Option<bool>, arrival: Arrival, receipt: Receipt, then: Then, ctx: &mut Context<Self>) {
+        let me = ctx.address();
+        let (seq, session) = (arrival.seq, arrival.session.clone());
+        let taking = move |result| Taking { arrival: Box::new(arrival), receipt, then, result };
+        let Some(forget) = clear else {
+            return self.ledger.write(Step::Accept(accept), move |result| me.do_send(taking(result)));
+        };
+        // The clear's result is the interesting one; a failed or repeated accept makes it `Lost`, and is told as it is.
+        let (accepted, outcome) = std::sync::mpsc::channel();
+        self.ledger.write(Step::Accept(accept), move |result| {
+            let _ = accepted.send(result);
+        });
+        let clear = Clear { session, before: seq, forget, by: Some(seq) };
+        self.ledger.must(Step::Clear(clear), move |cleared| {
+            let accepted = outcome.try_recv().unwrap_or_else(|_| Err(Unable { reason: "no answer".into(), retry_after: MINUTE }));
+            let result = match (accepted, cleared) {
+                (Ok(Done::Accepted { .. }), Ok(done)) => Ok(done),
+                (accepted, _) => accepted,
+            };
+            me.do_send(taking(result));
+        });
+    }
+
+    /// Tells a stranger their code, at most once.
+    fn greet(&mut self, adapter: &AdapterName, session: &SessionKey, said: &Said) {
+        let (at, code) = (self.clock.wall(), fresh_code());
+        let text = self.settings.texts.pairing.render(&[("code", &code)]);
+        let scope = format!("{} {}", said.sender.user, at.0 / i64::try_from(GREET_EVERY.as_millis()).unwrap_or(i64::MAX));
+        let (user, name) = (said.sender.user.clone(), said.sender.name.clone());
+        self.ledger.note(Step::PairCode(PairCode { adapter: adapter.clone(), user, name, code, expires: at.plus(CODE_LIVES) }));
+        let row = self.notice(&session.chat, NoticeKind::Pairing, scope, text, CODE_LIVES);
+        if let Some(entry) = self.books.adapter(&session.chat) {
+            entry.addr.do_send(Notify { row, phrase: None });
+        }
+    }
+}
+
+fn accept_of(arrival: &Arrival, what: Accepted, at: crate::clock::Wall) -> Accept {
+    Accept {
+        seq: arrival.seq,
+        account: arrival.account.clone(),
+        delivery: arrival.delivery.clone(),
+        session: arrival.session.clone(),
+        user: arrival.said.sender.user.clone(),
+        name: arrival.said.sender.name.clone(),
+        message: arrival.said.message.clone(),
+        at,
+        what,
+    }
+}
+
+/// Eight characters that nobody mistakes for one another when they are read aloud.
+fn fresh_code() -> String {
+    const LETTERS: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
+    // Random bytes of the system's generator, without those that a UUID fixes.
+    let bytes = uuid::Uuid::new_v4().into_bytes();
+    [0, 1, 2, 3, 4, 5, 10, 11].iter().map(|at| char::from(LETTERS[usize::from(bytes[*at] % 32)])).collect()
+}
+
+impl Handler<Taking> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, Taking { arrival, receipt, then, result }: Taking, ctx: &mut Context<Self>) {
+        match result {
+            Err(unable) => receipt.settle(Taken::Later(unable.retry_after)),
+            Ok(Done::Duplicate { waiting }) => {
+                receipt.settle(Taken::Accepted);
+                // Perhaps its session never heard: its accept may have been durable while nobody knew.
+                if let Some(session) = waiting {
+                    self.route(&session, ctx);
+                }
+            }
+            Ok(Done::Refused(reason)) => {
+                tracing::error!(%reason, "a message could not be taken in");
+                receipt.settle(Taken::Later(MINUTE));
+            }
+            Ok(done) => {
+                self.accepted += 1;
+                receipt.settle(Taken::Accepted);
+                self.taken(*arrival, then, &done, ctx);
+            }
+        }
+    }
+}
+
+impl Supervisor {
+    /// What follows once it is durable.
+    fn taken(&mut self, arrival: Arrival, then: Then, done: &Done, ctx: &mut Context<Self>) {
+        let Arrival { seq, session, said, .. } = arrival;
+        let order = OpenCommand { seq, session, user: said.sender.user, name: said.sender.name, text: said.text, message: said.message };
+        match then {
+            Then::Routed => {
+                if matches!(self.stage, Stage::GoingDown(_)) {
+                    // It was told in time, or it is taken back: either way the message is safe.
+                    self.say_saved(&order.session);
+                }
+            }
+            Then::Saved => {
+                *self.books.away.entry(order.session.clone()).or_default() += 1;
+                self.say_saved(&order.session);
+            }
+            Then::Retry if matches!(done, Done::Accepted { retryable: false }) => {
+                let text = self.settings.texts.nothing_to_retry.plain();
+                for row in self.words(&order.session, &What::Reply { word: Word::Command }, &text, order.message) {
+                    self.say(row, ctx);
+                }
+            }
+            Then::Retry if matches!(self.stage, Stage::GoingDown(_)) => self.say_saved(&order.session),
+            Then::Retry => self.route(&order.session, ctx),
+            Then::Refused(Excess::Many) => self.say_too_many(&order.session),
+            Then::Refused(Excess::Long) => {
+                let text = self.settings.texts.too_large.plain();
+                for row in self.words(&order.session, &What::Reply { word: Word::Refused }, &text, order.message) {
+                    self.say(row, ctx);
+                }
+            }
+            Then::Command(command) => self.carry_out(command, order, done, ctx),
+            Then::Request(request) => {
+                let texts = &self.settings.texts;
+                let text = if request.kind == ShutdownKind::Stop { &texts.stopping } else { &texts.restarting }.plain();
+                for row in self.words(&order.session, &What::Reply { word: Word::Command }, &text, order.message.clone()) {
+                    self.say(row, ctx);
+                }
+                self.carry_out_request(&order.session, seq, &request, ctx);
+            }
+        }
+    }
+
+    /// The end of the process, as somebody in a chat, or their agent, asked for it. It is on record: it cannot happen twice.
+    pub(super) fn carry_out_request(&mut self, session: &SessionKey, _by: Seq, request: &Request, ctx: &mut Context<Self>) {
+        self.shut_down(request.kind, None, &RequestedBy::Chat(session.clone()), None, ctx);
+    }
+
+    fn say_saved(&self, session: &SessionKey) {
+        let text = self.settings.texts.saved.plain();
+        let row = self.notice(&session.chat, NoticeKind::Saved, self.instance.to_string(), text, MINUTE * 10);
+        if let Some(entry) = self.books.adapter(&session.chat) {
+            entry.addr.do_send(Notify { row, phrase: None });
+        }
+    }
+
+    fn say_too_many(&self, session: &SessionKey) {
+        let minute = self.clock.wall().0 / 60_000;
+        let row = self.notice(&session.chat, NoticeKind::TooMany, minute.to_string(), self.settings.texts.too_many.plain(), MINUTE);
+        if let Some(entry) = self.books.adapter(&session.chat) {
+            entry.addr.do_send(Notify { row, phrase: None });
+        }
+    }
+
+    /// A command that was accepted by an earlier life and never settled. It applies to what came before it, and only to that.
+    pub(super) fn carry_out_again(&mut self, order: OpenCommand, ctx: &mut Context<Self>) {
+        let Some(command) = crate::desk::command::parse(&order.text) else {
+            return self.settle(order, String::new(), ctx);
+        };
+        let adapter = &order.session.chat.adapter;
+        if !self.desk.doors.admits(adapter, &order.user) {
+            return self.settle(order, String::new(), ctx);
+        }
+        let forbidden = command.is_for_admins() && !self.desk.doors.commands(adapter, &order.user);
+        self.carry_out(if forbidden { Command::Forbidden } else { command }, order, &Done::Ok, ctx);
+    }
+
+    /// Carries out a command that is durable, and answers it.
+    fn carry_out(&mut self, command: Command, order: OpenCommand, done: &Done, ctx: &mut Context<Self>) {
+        let texts = self.settings.texts.clone();
+        let text = match command {
+            Command::Help => {
+                let admin = self.desk.doors.commands(&order.session.chat.adapter, &order.user);
+                texts.help.plain() + &if admin { texts.help_admin.plain() } else { String::new() }
+            }
+            Command::Whoami => {
+                let who = format!("{}:{} ({})", order.session.chat.adapter, order.user, order.name);
+                texts.whoami.render(&[("members", &who)])
+            }
+            Command::Unknown => texts.unknown.plain(),
+            Command::Forbidden => texts.not_admin.plain(),
+            Command::Status | Command::Queue => return self.look(command, order, ctx),
+            Command::Stop | Command::New => {
+                let (dropped, anything) = match done {
+                    Done::Cleared { messages, running, cut } => (*messages, *messages + *cut > 0 || running.is_some()),
+                    _ => (0, true),
+                };
+                self.books.away.remove(&order.session);
+                let count = dropped.to_string();
+                match (command, anything) {
+                    (Command::New, _) => texts.new.render(&[("count", &count)]),
+                    (_, true) => texts.stopped.render(&[("count", &count)]),
+                    (_, false) => texts.stopped_nothing.plain(),
+                }
+            }
+            Command::StopAll => texts.stopped_all.render(&[("count", &self.stop_all(order.seq).to_string())]),
+            Command::Sessions => self.list_sessions(),
+            Command::Retry | Command::Restart | Command::Shutdown => String::new(),
+        };
+        self.settle(order, text, ctx);
+    }
+
+    /// Closes a command together with its answer, and hands that over once it is durable.
+    fn settle(&mut self, order: OpenCommand, text: String, ctx: &mut Context<Self>) {
+        let replies = match text.as_str() {
+            "" => Vec::new(),
+            text => self.words(&order.session, &What::Reply { word: Word::Command }, text, order.message),
+        };
+        let (me, rows) = (ctx.address(), replies.clone());
+        self.ledger.must(Step::Settle(Settle { seq: order.seq, replies }), move |result| {
+            if result == Ok(Done::Ok) && !rows.is_empty() {
+                me.do_send(AnswerDurable(rows));
+            }
+        });
+    }
+
+    /// Cuts every turn that runs. Their closing is each session's own step.
+    fn stop_all(&self, before: Seq) -> usize {
+        let running: Vec<_> = self.books.running().map(|(key, _)| key.clone()).collect();
+        for key in &running {
+            if let Some(entry) = self.books.sessions.get(key) {
+                entry.addr.do_send(Halt(before));
+            }
+        }
+        running.len()
+    }
+
+    fn list_sessions(&self) -> String {
+        /// Sessions listed at most.
+        const LISTED: usize = 20;
+        let now = self.clock.now();
+        let mut running: Vec<_> = self.books.running().map(|(key, since)| (now.since(since), key)).collect();
+        running.sort_by(|a, b| b.cmp(a));
+        let lines: Vec<String> = running.iter().take(LISTED).map(|(time, key)| format!("\n⚙️ {key}: {}", spoken(*time))).collect();
+        self.settings.texts.sessions.render(&[("count", &self.books.sessions.len().to_string()), ("members", &lines.concat())])
+    }
+
+    /// Asks the ledger what a session has open, for /status and /queue.
+    fn look(&self, command: Command, order: OpenCommand, ctx: &mut Context<Self>) {
+        let me = ctx.address();
+        self.ledger.ask(Question::Session(order.session.clone()), move |answer| {
+            let view = match answer {
+                Ok(Knowledge::Session(view)) => *view,
+                _ => SessionView::default(),
+            };
+            me.do_send(Looked { command, order: Box::new(order), view });
+        });
+    }
+}
+
+/// A command's answer is durable.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct AnswerDurable(Vec<OutboxRow>);
+
+impl Handler<AnswerDurable> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, AnswerDurable(rows): AnswerDurable, _: &mut Context<Self>) {
+        self.deliver(rows);
+    }
+}
+
+/// What a session has open.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Looked {
+    command: Command,
+    order: Box<OpenCommand>,
+    view: SessionView,
+}
+
+impl Handler<Looked> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, Looked { command, order, view }: Looked, ctx: &mut Context<Self>) {
+        let (texts, count) = (&self.settings.texts, view.waiting.to_string());
+        let text = match (command, &view) {
+            (Command::Queue, SessionView { waiting: 0, .. }) => texts.queue_empty.plain(),
+            (Command::Queue, _) => texts.queue.render(&[("count", &count)]),
+            (_, SessionView { running: Some((_, since)), .. }) => {
+                let time = self.clock.wall().since(*since).map(spoken).unwrap_or_default();
+                texts.status_running.render(&[("left", &time), ("count", &count)])
+            }
+            (_, SessionView { cut: Some(cut), .. }) => {
+                texts.status_cut.render(&[("cause", cut.cause.as_deref().unwrap_or("crash")), ("count", &count)])
+            }
+            _ => texts.status_idle.render(&[("count", &count)]),
+        };
+        self.settle(*order, text, ctx);
+    }
+}

@@ -1,0 +1,217 @@
+//! What a start does with what the last life left open: a pure plan, and the queue of turns that run again.
+//!
+//! | left open | what follows |
+//! |---|---|
+//! | interrupted, policy ask, not told | the word "interrupted" |
+//! | interrupted, policy resume, not held | runs again: one at a time once it has crashed a start, else a few at once |
+//! | interrupted, policy hold, or recovery is held | waits for /retry or the operator |
+//! | parked, not told | the word "parked", unless policy is hold |
+//! | waiting messages | their session wakes, whatever the policy |
+//! | a chat that was told "down" | the notice "back", unless it is too old |
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Wall;
+use crate::ids::{SessionKey, TurnId};
+use crate::ledger::{CutTurn, Ending, LedgerFacts, TurnState, Word};
+use crate::settings::{CrashLoop, Policy};
+
+/// What a cut turn comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Its chat is told.
+    Tell(Word),
+    /// It runs again by itself.
+    Resume,
+    /// It waits.
+    Wait,
+}
+
+/// What becomes of a cut turn.
+pub fn judge(cut: &CutTurn, policy: Policy, held: bool) -> Verdict {
+    match (cut.state, policy) {
+        (TurnState::Parked, Policy::Ask | Policy::Resume) if !cut.told => Verdict::Tell(Word::Parked),
+        (TurnState::Interrupted, Policy::Resume) if !held => Verdict::Resume,
+        (TurnState::Interrupted, Policy::Ask) if !cut.told => Verdict::Tell(Word::Interrupted),
+        _ => Verdict::Wait,
+    }
+}
+
+/// How many unclean starts, this one among them, there were within the time that makes a crash loop.
+pub fn unclean_starts(facts: &LedgerFacts, ending: Option<&Ending>, at: Wall, crash_loop: &CrashLoop) -> u32 {
+    match ending {
+        None | Some(Ending::Clean) => 0,
+        Some(_) => {
+            let recent = |start: &&Wall| at.since(**start).is_some_and(|ago| ago < crash_loop.within);
+            1 + u32::try_from(facts.unclean_starts.iter().take_while(recent).count()).unwrap_or(u32::MAX)
+        }
+    }
+}
+
+/// Whether so many unclean starts are a loop.
+pub fn is_loop(starts: u32, crash_loop: &CrashLoop) -> bool {
+    crash_loop.starts > 0 && starts >= crash_loop.starts
+}
+
+/// How long adapters wait before they connect, so that a loop does not hammer the platforms: from the fourth unclean start on,
+/// 2^(n-3) s, at most a minute.
+pub fn patience(starts: u32, crash_loop: &CrashLoop) -> Duration {
+    if crash_loop.starts == 0 || starts < 4 {
+        return Duration::ZERO;
+    }
+    Duration::from_secs(1 << (starts - 3).min(6)).min(Duration::from_secs(60))
+}
+
+/// Turns that run again by themselves: a few at a time, and alone those that were running when a start crashed.
+#[derive(Debug, Default)]
+pub struct Queue {
+    waiting: VecDeque<Again>,
+    running: BTreeSet<Arc<SessionKey>>,
+    /// The one that runs must stay alone.
+    alone: bool,
+}
+
+/// A turn to run again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Again {
+    /// The turn.
+    pub turn: TurnId,
+    /// The attempt that was cut.
+    pub attempt: u32,
+    /// Its session.
+    pub session: Arc<SessionKey>,
+    /// Whether it may be what crashed the gateway: it runs alone.
+    pub suspect: bool,
+}
+
+impl Queue {
+    /// Adds a turn. Suspects come last, so that they hold up nobody.
+    pub fn push(&mut self, again: Again) {
+        if again.suspect {
+            self.waiting.push_back(again);
+        } else {
+            let place = self.waiting.iter().position(|waiting| waiting.suspect).unwrap_or(self.waiting.len());
+            self.waiting.insert(place, again);
+        }
+    }
+
+    /// The turns that may start now, with at most `most` at the same time.
+    pub fn next(&mut self, most: u32) -> Vec<Again> {
+        let mut go = Vec::new();
+        while let Some(first) = self.waiting.front() {
+            let room = if first.suspect { self.running.is_empty() } else { !self.alone && self.running.len() < most as usize };
+            if !room {
+                break;
+            }
+            let Some(again) = self.waiting.pop_front() else { break };
+            self.alone = again.suspect;
+            self.running.insert(again.session.clone());
+            go.push(again);
+        }
+        go
+    }
+
+    /// A session's turn is over.
+    pub fn over(&mut self, session: &SessionKey) {
+        if self.running.remove(session) && self.running.is_empty() {
+            self.alone = false;
+        }
+    }
+
+    /// Whether nothing runs or waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.running.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{ChatId, Seq, UserId};
+
+    fn cut(state: TurnState, told: bool) -> CutTurn {
+        CutTurn {
+            turn: TurnId(Seq(1)),
+            session: SessionKey { chat: ChatId::new("a", "1"), member: None },
+            attempt: 1,
+            strikes: 1,
+            state,
+            cause: None,
+            told,
+            user: UserId::from("u"),
+        }
+    }
+
+    #[test]
+    fn every_cut_turn_gets_its_verdict() {
+        use Policy::{Ask, Hold, Resume};
+        use TurnState::{Interrupted, Parked};
+        let check = |state, told, policy, held, expected| {
+            assert_eq!(judge(&cut(state, told), policy, held), expected, "{state:?} told={told} {policy:?} held={held}");
+        };
+        check(Interrupted, false, Ask, false, Verdict::Tell(Word::Interrupted));
+        check(Interrupted, false, Ask, true, Verdict::Tell(Word::Interrupted));
+        check(Interrupted, true, Ask, false, Verdict::Wait);
+        check(Interrupted, false, Resume, false, Verdict::Resume);
+        check(Interrupted, false, Resume, true, Verdict::Wait);
+        check(Interrupted, false, Hold, false, Verdict::Wait);
+        check(Parked, false, Ask, false, Verdict::Tell(Word::Parked));
+        check(Parked, false, Resume, true, Verdict::Tell(Word::Parked));
+        check(Parked, true, Resume, false, Verdict::Wait);
+        check(Parked, false, Hold, false, Verdict::Wait);
+    }
+
+    #[test]
+    fn g15_suspects_run_alone_and_last() {
+        let again = |room: &str, suspect| Again {
+            turn: TurnId(Seq(1)),
+            attempt: 1,
+            session: Arc::new(SessionKey { chat: ChatId::new("a", room), member: None }),
+            suspect,
+        };
+        let mut queue = Queue::default();
+        for one in [again("s1", true), again("1", false), again("2", false), again("s2", true), again("3", false)] {
+            queue.push(one);
+        }
+        let mut step = |over: &[&str], expected: &[&str]| {
+            for room in over {
+                queue.over(&SessionKey { chat: ChatId::new("a", room), member: None });
+            }
+            let rooms: Vec<_> = queue.next(2).iter().map(|again| again.session.chat.room.to_string()).collect();
+            assert_eq!(rooms, expected, "after {over:?}");
+        };
+        step(&[], &["1", "2"]);
+        step(&["1"], &["3"]);
+        step(&["2"], &[]);
+        step(&["3"], &["s1"]);
+        step(&["unknown"], &[]);
+        step(&["s1"], &["s2"]);
+        step(&["s2"], &[]);
+    }
+
+    #[test]
+    fn a_crash_loop_is_a_count_within_a_time() {
+        let facts = |ago: &[i64]| LedgerFacts {
+            ledger: uuid::Uuid::nil(),
+            last_seq: Seq(0),
+            last: None,
+            unclean_starts: ago.iter().map(|secs| Wall(1_000_000 - secs * 1000)).collect(),
+        };
+        let within = CrashLoop { starts: 3, within: Duration::from_secs(300) };
+        let killed = Ending::Killed { phase: None };
+        let check = |ago: &[i64], ending: Option<&Ending>, count, looped| {
+            let starts = unclean_starts(&facts(ago), ending, Wall(1_000_000), &within);
+            assert_eq!((starts, is_loop(starts, &within)), (count, looped), "{ago:?}");
+        };
+        check(&[10, 20], None, 0, false);
+        check(&[10, 20], Some(&Ending::Clean), 0, false);
+        check(&[10], Some(&killed), 2, false);
+        check(&[10, 20], Some(&killed), 3, true);
+        check(&[10, 400], Some(&killed), 2, false);
+        assert!(!is_loop(9, &CrashLoop { starts: 0, ..within }));
+        let waits: Vec<u64> = [3, 4, 5, 9, 30].map(|starts| patience(starts, &within).as_secs()).into();
+        assert_eq!(waits, [0, 2, 4, 60, 60]);
+    }
+}

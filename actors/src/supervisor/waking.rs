@@ -1,0 +1,380 @@
+//! Coming back: what the last life left is read, judged and taken up, in this order.
+//!
+//! The facts and the marker are read; the new instance is recorded together with how the last one ended, which consumes the marker; turns
+//! left running become interrupted; then adapters connect and what is open is taken up. Nothing of the latter holds up readiness.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{AsyncContext, Context, Handler, Message, WrapFuture, fut::ActorFutureExt};
+
+use super::recovery::{self, Again, Verdict};
+use super::{Held, Stage, Supervisor};
+use crate::ids::{ChatId, OutboxId, SessionKey};
+use crate::ledger::{
+    Born, CutTurn, Done, Ending, Fault, Knowledge, LedgerFacts, NoticeKind, OpenRequest, OpenWork, PairRow, Paired, Question, Step, What,
+    Word,
+};
+use crate::marker::{self, Found};
+use crate::protocol::{Bulletin, Notify, ReadMarker, RemoveMarker};
+use crate::shutdown::ShutdownKind;
+use crate::texts::spoken;
+
+/// How a notice stays true for a while, and then is void.
+const BACK_IS_NEWS_FOR: Duration = Duration::from_secs(600);
+
+/// What the last life left, as far as a start must know before it is born.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Left {
+    found: Found,
+    facts: Result<Knowledge, Fault>,
+}
+
+/// What is open.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Opened {
+    open: Result<Knowledge, Fault>,
+    last: Last,
+}
+
+/// How the last life ended, for words.
+#[derive(Clone)]
+struct Last {
+    ending: Option<Ending>,
+    facts: LedgerFacts,
+    starts: u32,
+}
+
+/// Who was let in.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct LetIn(Vec<PairRow>);
+
+impl Supervisor {
+    /// Reads the marker and the ledger's facts.
+    pub(super) fn wake(&mut self, ctx: &mut Context<Self>) {
+        let (ledger, me) = (self.ledger.clone(), ctx.address());
+        let marker = self.marker.send(ReadMarker);
+        ctx.spawn(async move { marker.await.unwrap_or_else(|_| Found::Broken("its keeper fell".into())) }.into_actor(self).map(
+            move |found, _, _| {
+                ledger.ask(Question::Facts, move |facts| me.do_send(Left { found, facts }));
+            },
+        ));
+    }
+}
+
+impl Handler<Left> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, Left { found, facts }: Left, ctx: &mut Context<Self>) {
+        let facts = match facts {
+            Ok(Knowledge::Facts(facts)) => facts,
+            Ok(_) => return,
+            Err(fault) => {
+                tracing::error!(%fault, "the ledger cannot be read yet");
+                ctx.run_later(self.settings.ledger.retry_first, |supervisor, ctx| supervisor.wake(ctx));
+                return;
+            }
+        };
+        if !matches!(self.stage, Stage::Waking) {
+            return;
+        }
+        if let Found::Broken(reason) = &found {
+            tracing::warn!(%reason, "the marker counts as unclean");
+        }
+        let at = self.clock.wall();
+        let ending = marker::judge(&found, &facts);
+        let crash_loop = self.settings.recovery.crash_loop;
+        let starts = recovery::unclean_starts(&facts, ending.as_ref(), at, &crash_loop);
+        self.sequence.skip_to(facts.last_seq);
+        self.ledger_id = facts.ledger;
+        self.record_birth(ending.clone(), ctx);
+        if recovery::is_loop(starts, &crash_loop) {
+            tracing::error!(starts, within = ?crash_loop.within, "crash loop: recovery is held; `switchboard resume` ends it");
+            self.held = Some(Held::CrashLoop);
+        }
+        self.stage = Stage::Serving;
+        self.start_adapters(recovery::patience(starts, &crash_loop), ctx);
+        self.check_ready();
+        let last = Last { ending, facts, starts };
+        tracing::info!(instance = %self.instance, last = ?last.ending, starts = last.starts, "gateway started");
+        let me = ctx.address();
+        self.ledger.ask(Question::Open, move |open| me.do_send(Opened { open, last }));
+        let me = ctx.address();
+        self.ledger.ask(Question::Pairs { at }, move |pairs| {
+            if let Ok(Knowledge::Pairs(pairs)) = pairs {
+                me.do_send(LetIn(pairs));
+            }
+        });
+    }
+}
+
+impl Supervisor {
+    /// Records this instance and how the last one ended: from here on its marker is consumed.
+    fn record_birth(&mut self, predecessor: Option<Ending>, ctx: &mut Context<Self>) {
+        let at = self.clock.wall();
+        let born = Born { instance: self.instance, version: self.version.clone(), predecessor, at };
+        let marker = self.marker.clone();
+        self.ledger.must(Step::Born(born), move |result| {
+            if result == Ok(Done::Ok) {
+                marker.do_send(RemoveMarker);
+            }
+        });
+        let max_attempts = self.settings.recovery.max_attempts;
+        let (instance, me) = (self.instance, ctx.address());
+        self.ledger.must(Step::Recover { instance, max_attempts, at }, move |result| {
+            if let Err(unable) = result {
+                me.do_send(NotRecovered(unable.to_string()));
+            }
+        });
+    }
+}
+
+/// What the last life left running could not be taken over.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct NotRecovered(String);
+
+impl Handler<NotRecovered> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, NotRecovered(reason): NotRecovered, _: &mut Context<Self>) {
+        (self.bulletin)(Bulletin::Lost(reason));
+    }
+}
+
+impl Handler<LetIn> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, LetIn(pairs): LetIn, _: &mut Context<Self>) {
+        for pair in pairs.into_iter().filter(|pair| pair.state == Paired::In) {
+            self.desk.doors.let_in(pair.adapter, pair.user);
+        }
+    }
+}
+
+impl Handler<Opened> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, Opened { open, last }: Opened, ctx: &mut Context<Self>) {
+        let open = match open {
+            Ok(Knowledge::Open(open)) => *open,
+            Ok(_) => return,
+            Err(fault) => {
+                tracing::error!(%fault, "what is open cannot be read yet");
+                let me = ctx.address();
+                let ledger = self.ledger.clone();
+                ctx.run_later(self.settings.ledger.retry_first, move |_, _| {
+                    ledger.ask(Question::Open, move |open| me.do_send(Opened { open, last }));
+                });
+                return;
+            }
+        };
+        let OpenWork { cut, waiting, commands, requests, owed, told_down } = open;
+        if cut.len() + waiting.len() + owed.len() > 0 {
+            tracing::info!(cut = cut.len(), waiting = waiting.len(), owed = owed.len(), "open work is taken up");
+        }
+        self.cut = cut.len();
+        for (chat, instance, at) in told_down {
+            self.tell_back(&chat, instance, at, &last);
+        }
+        for turn in cut {
+            self.take_up(turn, &last, ctx);
+        }
+        self.run_again(ctx);
+        for command in commands {
+            self.carry_out_again(command, ctx);
+        }
+        for request in requests {
+            self.answer_request(request, &last);
+        }
+        self.wake_sessions(waiting.into_iter().map(|waiting| waiting.session).collect(), ctx);
+    }
+}
+
+impl Supervisor {
+    /// Tells a chat that was told "down" that the gateway is back, unless that is no news any more.
+    fn tell_back(&self, chat: &ChatId, instance: crate::ids::InstanceId, told: crate::clock::Wall, last: &Last) {
+        let age = self.clock.wall().since(told);
+        if age.is_none_or(|age| age > self.settings.recovery.back_max_age) {
+            return;
+        }
+        let text = self.words_of_back(last);
+        let row = self.notice(chat, NoticeKind::Back, instance.to_string(), text, BACK_IS_NEWS_FOR);
+        if let Some(entry) = self.books.adapter(chat) {
+            entry.addr.do_send(Notify { row, phrase: None });
+        }
+    }
+
+    fn words_of_back(&self, last: &Last) -> String {
+        let (texts, cause) = (&self.settings.texts, cause_of(last));
+        match self.downtime(last) {
+            Some(downtime) => texts.back.render(&[("downtime", &spoken(downtime)), ("cause", cause)]),
+            None => texts.back_plain.render(&[("cause", cause)]),
+        }
+    }
+
+    /// From the last sign of the last life until now; `None` when the clock says nonsense.
+    fn downtime(&self, last: &Last) -> Option<Duration> {
+        let facts = last.facts.last.as_ref()?;
+        let ended = facts.ended.as_ref().map(|(at, ..)| *at).or(facts.phase.map(|(_, at)| at))?;
+        self.clock.wall().since(ended)
+    }
+
+    fn take_up(&mut self, cut: CutTurn, last: &Last, ctx: &mut Context<Self>) {
+        let held = self.held == Some(Held::CrashLoop);
+        match recovery::judge(&cut, self.settings.recovery.policy, held) {
+            Verdict::Wait => {}
+            Verdict::Resume => {
+                let CutTurn { turn, attempt, session, strikes, .. } = cut;
+                if self.desk.doors.admits(&session.chat.adapter, &cut.user) {
+                    self.again.push(Again { turn, attempt, session: Arc::new(session), suspect: strikes > 0 });
+                }
+            }
+            Verdict::Tell(word) => {
+                let texts = &self.settings.texts;
+                let cause = cut.cause.clone().unwrap_or_else(|| cause_of(last).to_owned());
+                let text = match word {
+                    Word::Parked => texts.parked.render(&[("attempts", &cut.strikes.to_string())]),
+                    _ => texts.interrupted.render(&[("cause", &cause)]),
+                };
+                let rows = self.words(&cut.session, &What::Reply { word }, &text, None);
+                for mut row in rows {
+                    row.turn = Some(cut.turn);
+                    self.say(row, ctx);
+                }
+            }
+        }
+    }
+
+    /// Makes a word durable, and hands it over once it is.
+    pub(super) fn say(&mut self, row: crate::ledger::OutboxRow, ctx: &mut Context<Self>) {
+        let (me, told) = (ctx.address(), row.clone());
+        self.ledger.must(Step::Tell(row), move |result| {
+            if result == Ok(Done::Ok) {
+                me.do_send(Said(told));
+            }
+        });
+    }
+
+    /// Tells whoever asked for the end of the last life what came of it. It is never carried out again.
+    fn answer_request(&mut self, open: OpenRequest, last: &Last) {
+        let texts = &self.settings.texts;
+        let ended = last.facts.last.as_ref().filter(|facts| facts.instance == open.request.instance && facts.ended.is_some());
+        let text = match (ended, open.request.kind) {
+            (Some(_), ShutdownKind::Stop) => texts.was_stopped.plain(),
+            (Some(_), ShutdownKind::Restart | ShutdownKind::Update) => {
+                let downtime = self.downtime(last).map(spoken).unwrap_or_default();
+                texts.restarted.render(&[("downtime", &downtime)])
+            }
+            (None, _) => texts.not_restarted.render(&[("cause", cause_of(last))]),
+        };
+        let replies = self.words(&open.session, &What::Reply { word: Word::Command }, &text, None);
+        let rows = replies.clone();
+        self.ledger.note(Step::Answered { request: open.seq, replies });
+        // Its step is written before anything the adapter writes about it.
+        self.deliver(rows);
+    }
+
+    /// Wakes sessions that have something waiting, a few hundred at a time, so that nobody else waits for them.
+    pub(super) fn wake_sessions(&mut self, mut sessions: Vec<SessionKey>, ctx: &mut Context<Self>) {
+        /// Sessions woken in one go.
+        const AT_ONCE: usize = 256;
+        let rest = sessions.split_off(sessions.len().min(AT_ONCE));
+        for session in sessions {
+            self.route(&session, ctx);
+        }
+        if !rest.is_empty() {
+            ctx.spawn(tokio::task::yield_now().into_actor(self).map(move |(), supervisor, ctx| supervisor.wake_sessions(rest, ctx)));
+        }
+    }
+
+    /// Wakes whoever has something waiting, as the ledger knows it now.
+    pub(super) fn wake_waiting(&mut self, ctx: &mut Context<Self>) {
+        let me = ctx.address();
+        self.ledger.ask(Question::Open, move |open| {
+            if let Ok(Knowledge::Open(open)) = open {
+                me.do_send(Wake(open.waiting.into_iter().map(|waiting| waiting.session).collect()));
+            }
+        });
+    }
+
+    /// After a crash loop was ended by an operator: what was held back is taken up.
+    pub(super) fn recover_rest(&mut self, ctx: &mut Context<Self>) {
+        let me = ctx.address();
+        self.ledger.ask(Question::Open, move |open| {
+            if let Ok(Knowledge::Open(open)) = open {
+                me.do_send(TakeUp(open.cut));
+            }
+        });
+    }
+
+    /// An operator sends a reply again: the adapter learns of it from the ledger.
+    pub(super) fn reload_outbox(&mut self, id: OutboxId, ctx: &mut Context<Self>) {
+        let me = ctx.address();
+        self.ledger.ask(Question::Outbox, move |outbox| {
+            if let Ok(Knowledge::Outbox(rows)) = outbox {
+                rows.into_iter().filter(|row| row.id == id).for_each(|row| me.do_send(Said(row)));
+            }
+        });
+    }
+}
+
+/// A word is durable.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Said(crate::ledger::OutboxRow);
+
+impl Handler<Said> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, Said(row): Said, _: &mut Context<Self>) {
+        self.deliver(vec![row]);
+    }
+}
+
+/// These have something waiting.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Wake(Vec<SessionKey>);
+
+impl Handler<Wake> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, Wake(sessions): Wake, ctx: &mut Context<Self>) {
+        self.wake_sessions(sessions, ctx);
+    }
+}
+
+/// These were held back.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct TakeUp(Vec<CutTurn>);
+
+impl Handler<TakeUp> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, TakeUp(cut): TakeUp, ctx: &mut Context<Self>) {
+        for turn in cut {
+            if let Verdict::Resume = recovery::judge(&turn, self.settings.recovery.policy, false) {
+                let CutTurn { turn, attempt, session, strikes, .. } = turn;
+                self.again.push(Again { turn, attempt, session: Arc::new(session), suspect: strikes > 0 });
+            }
+        }
+        self.run_again(ctx);
+    }
+}
+
+/// Why the last life ended, as one says it in a chat.
+fn cause_of(last: &Last) -> &'static str {
+    let kind = last.facts.last.as_ref().and_then(|facts| facts.ended.as_ref()).map(|(_, kind, ..)| *kind);
+    match (&last.ending, kind) {
+        (Some(Ending::Killed { phase: Some(_) }), _) => "cut off while shutting down",
+        (Some(Ending::Killed { phase: None }), _) | (_, None) => "crash",
+        (_, Some(ShutdownKind::Stop)) => "stop",
+        (_, Some(ShutdownKind::Restart)) => "restart",
+        (_, Some(ShutdownKind::Update)) => "update",
+    }
+}
