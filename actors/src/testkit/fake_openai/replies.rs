@@ -111,6 +111,8 @@ fn streamed(open: Open, pieces: Vec<String>, every: Duration, end: End) -> io::R
         .boxed(),
         End::Cut => stream::once(async move {
             drop(open.over());
+            // A server that breaks off throws away what it has not written; while it waits, it writes.
+            tokio::task::yield_now().await;
             Err(hang_up())
         })
         .boxed(),
