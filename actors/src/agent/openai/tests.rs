@@ -102,7 +102,7 @@ async fn check(reply: Reply, tries: usize, expected: Result<&str, AgentError>) {
     fake.reply_next(reply.clone());
     let short = matches!(reply, Reply::Never | Reply::StallAfter(_));
     let byte_limit = if short { Duration::from_millis(300) } else { Duration::from_secs(5) };
-    let (answer, _) = run(OpenAiConfig { byte_limit, ..config(&fake) }).await;
+    let (answer, _) = run(OpenAiConfig { connect_limit: byte_limit, byte_limit, ..config(&fake) }).await;
     assert_eq!(answer.map(|answer| answer.text), expected.map(str::to_owned), "{reply:?}");
     assert_eq!(fake.requests().len(), tries, "{reply:?}");
 }
@@ -234,4 +234,21 @@ fn what_cannot_work_is_said_before_it_is_tried() {
         assert!(address.starts_with("agents.smart.base_url is not an address"), "{address}");
     }
     assert!(!format!("{:?}", config(&fake)).contains("sk-secret"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_runs_at_once_keep_their_answers() {
+    let fake = FakeOpenAi::start();
+    fake.reply_to("hi 7.", Reply::Stream(strings(&["sev", "en"]), Duration::from_millis(1)));
+    let agent = Arc::new(agent(config(&fake)));
+    let runs = (0..200).map(|n| {
+        let (report, mut news) = Report::channel(10);
+        let run = agent.run(task(&format!("hi {n}.")), report);
+        tokio::spawn(async move { tokio::join!(run, async { while news.recv().await.is_some() {} }).0 })
+    });
+    for (n, run) in runs.collect::<Vec<_>>().into_iter().enumerate() {
+        let answer = run.await.expect("no panic").expect("an answer").text;
+        let expected = if n == 7 { "seven".into() } else { format!("You said: hi {n}.") };
+        assert_eq!(answer, expected);
+    }
 }

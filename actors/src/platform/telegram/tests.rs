@@ -14,11 +14,21 @@ use crate::testkit::fake_telegram::{FakeTelegram, Fault};
 /// Far longer than anything takes; a test that needs it fails.
 const BOUND: Duration = Duration::from_secs(20);
 
+/// As long as Telegram allows; no test waits so long.
+const LONG_POLL: Duration = Duration::from_secs(50);
+
 fn telegram_with(fake: &FakeTelegram, token: &str, call_limit: Duration) -> Telegram {
+    built(fake, token, call_limit, Duration::from_secs(1))
+}
+
+fn telegram_polling(fake: &FakeTelegram, poll: Duration) -> Telegram {
+    built(fake, fake.token(), BOUND, poll)
+}
+
+fn built(fake: &FakeTelegram, token: &str, call_limit: Duration, poll: Duration) -> Telegram {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-    let config =
-        TelegramConfig { adapter: "main".into(), token: token.into(), api_root: fake.api_root(), poll: Duration::from_secs(1), call_limit };
+    let config = TelegramConfig { adapter: "main".into(), token: token.into(), api_root: fake.api_root(), poll, call_limit };
     Telegram::new(config, client)
 }
 
@@ -212,6 +222,45 @@ async fn a_second_poller_and_a_webhook_are_named() {
     let error = other.next().await.expect_err("a conflict");
     assert!(matches!(error, PlatformError::Broken { .. }), "it is tried again: {error:?}");
     assert!(error.to_string().contains("a webhook is set for this bot") && error.to_string().contains("deleteWebhook"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dropped_poll_hangs_up_and_loses_nothing() {
+    let fake = FakeTelegram::start();
+    let mut listener = telegram_polling(&fake, LONG_POLL).connect().await.expect("connected").listener;
+    let polled = async {
+        while fake.polling() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        batch = listener.next() => panic!("there is nothing to hear: {batch:?}"),
+        () = polled => {}
+    }
+    let dropped = std::time::Instant::now();
+    let hung_up = || fake.wait_for("the connection is closed", BOUND, |state| (state.polling() == 0).then_some(()));
+    tokio::task::block_in_place(hung_up);
+    assert!(dropped.elapsed() < LONG_POLL, "it was closed, and did not just end");
+    fake.push_text(7, 7, "later");
+    assert_eq!(all_words(&listener.next().await.expect("a batch")), ["later"]);
+}
+
+#[tokio::test]
+async fn one_chat_that_fails_fails_alone() {
+    let fake = FakeTelegram::start();
+    let (_, speaker) = connected(&fake, None).await;
+    fake.fail_chat(7, Some(Fault::TooMany(Some(60))));
+    assert_eq!(speaker.send(out(7, "a")).await, Err(SpeakError::RetryAfter { after: Duration::from_secs(60), room_only: true }));
+    speaker.send(out(8, "b")).await.expect("the others are heard");
+    fake.fail_chat(7, None);
+    speaker.send(out(7, "a")).await.expect("and so is it, once it is well again");
+    fake.fail_always("sendMessage", Some(Fault::Page(503)));
+    fake.fail_next("sendMessage", Fault::Slow(Duration::from_millis(1)));
+    speaker.send(out(8, "late, but in the end")).await.expect("what waits in line comes first");
+    speaker.send(out(8, "c")).await.expect_err("everybody fails");
+    fake.fail_always("sendMessage", None);
+    speaker.send(out(8, "c")).await.expect("and nobody");
+    assert_eq!(fake.texts_in(8), ["b", "late, but in the end", "c"]);
 }
 
 #[tokio::test]
