@@ -4,7 +4,7 @@
 //! (<https://core.telegram.org/bots/api#getupdates>); at most 100 updates a call; a second poller ends the first with 409; a repeated
 //! sendMessage is a second message; errors come in the envelope of <https://core.telegram.org/bots/api#making-requests>; an offset far
 //! ahead of the newest update is answered from the oldest one (`Client::do_get_updates` in tdlib/telegram-bot-api and
-//! `TQueueImpl::get` in tdlib/td).
+//! `TQueueImpl::get` in tdlib/td). Negative offsets and webhooks are not played.
 
 mod methods;
 

@@ -291,6 +291,19 @@ async fn a_message_is_sent_and_edited() {
     speaker.typing(RoomId::new("7"), None).await;
 }
 
+#[test]
+fn a_configuration_can_be_printed() {
+    let config = TelegramConfig {
+        adapter: "main".into(),
+        token: "123:SECRET".into(),
+        api_root: "http://h".into(),
+        poll: LONG_POLL,
+        call_limit: BOUND,
+    };
+    let printed = format!("{config:?}");
+    assert!(printed.contains("main") && !printed.contains("SECRET"), "{printed}");
+}
+
 #[tokio::test]
 async fn every_way_to_fail_at_sending() {
     let fake = FakeTelegram::start();
@@ -313,10 +326,12 @@ async fn every_way_to_fail_at_sending() {
         (Fault::Garbage, SpeakError::Unknown("its answer cannot be understood".into())),
         (Fault::Hang, SpeakError::Unknown("no answer in time".into())),
     ];
-    let connection = telegram_with(&fake, fake.token(), Duration::from_millis(500)).connect().await.expect("connected");
+    let connection = telegram(&fake).connect().await.expect("connected");
+    let impatient = Mouth::new(Arc::clone(&telegram_with(&fake, fake.token(), Duration::from_millis(300)).api));
     for (fault, expected) in cases {
         fake.fail_next("sendMessage", fault.clone());
-        assert_eq!(connection.speaker.send(out(7, "hello")).await, Err(expected), "{fault:?}");
+        let speaker: &dyn Speaker = if matches!(fault, Fault::Hang) { &impatient } else { &*connection.speaker };
+        assert_eq!(speaker.send(out(7, "hello")).await, Err(expected), "{fault:?}");
         assert!(fake.sent().is_empty(), "{fault:?}");
     }
     for (fault, delivered) in [(Fault::HangUp, 0), (Fault::LoseAnswer, 1)] {
