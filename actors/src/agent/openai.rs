@@ -2,7 +2,7 @@
 //! <https://platform.openai.com/docs/api-reference/chat/create>.
 //!
 //! A thin client of our own on reqwest, because those that were tried either fail on what servers really send or do not notice that a
-//! stream was cut (see [`completion`]). It offers the model no tools. It never answers twice: once a piece was reported, a failure is a failure; before
+//! stream was cut (`openai/completion.rs`). It offers the model no tools. It never answers twice: once a piece was reported, a failure is a failure; before
 //! that it tries again.
 
 mod attempt;

@@ -1,7 +1,7 @@
 //! The operator's own terminal as a chat: lines in, words out.
 //!
 //! A line counts when it is echoed with a ✓, which happens only after it was accepted. Nothing here blocks the runtime: reading and
-//! writing have a thread each ([`threads`]), and neither keeps the process alive.
+//! writing have a thread each (`console/threads.rs`), and neither keeps the process alive.
 
 mod threads;
 

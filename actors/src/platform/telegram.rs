@@ -1,7 +1,7 @@
 //! Telegram, through the Bot API by long polling: <https://core.telegram.org/bots/api>.
 //!
-//! It never acknowledges what was not accepted ([`listener`]), never lets one strange update spoil its batch ([`update`]) and never
-//! lets the token into a text ([`api`]). The types are a small set of our own, because a client that decodes a batch as a whole fails on
+//! It never acknowledges what was not accepted (`listener`), never lets one strange update spoil its batch (`update`) and never
+//! lets the token into a text (`api`). The types are a small set of our own, because a client that decodes a batch as a whole fails on
 //! the first update of a new kind.
 
 mod api;

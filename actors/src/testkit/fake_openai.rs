@@ -27,6 +27,7 @@ pub struct OpenAiState {
     /// Every request, in order.
     pub requests: Vec<ModelRequest>,
     queued: VecDeque<Reply>,
+    asked: Vec<(String, Reply)>,
     standing: Option<Reply>,
 }
 
@@ -108,7 +109,13 @@ impl FakeOpenAi {
         self.state.write(|state| state.queued.push_back(reply));
     }
 
-    /// Every request is answered so from now on, when nothing waits in line.
+    /// Whoever asks for something that holds `words` is answered so, when nothing waits in line: for many chats at once, where
+    /// nobody knows who comes next.
+    pub fn reply_to(&self, words: &str, reply: Reply) {
+        self.state.write(|state| state.asked.push((words.to_owned(), reply)));
+    }
+
+    /// Every other request is answered so from now on.
     pub fn reply_always(&self, reply: Reply) {
         self.state.write(|state| state.standing = Some(reply));
     }

@@ -4,7 +4,7 @@
 //! (<https://core.telegram.org/bots/api#getupdates>); at most 100 updates a call; a second poller ends the first with 409; a repeated
 //! sendMessage is a second message; errors come in the envelope of <https://core.telegram.org/bots/api#making-requests>; an offset far
 //! ahead of the newest update is answered from the oldest one (`Client::do_get_updates` in tdlib/telegram-bot-api and
-//! `TQueueImpl::get` in tdlib/td).
+//! `TQueueImpl::get` in tdlib/td). Negative offsets and webhooks are not played.
 
 mod methods;
 
@@ -41,6 +41,7 @@ pub struct TelegramState {
     queued: HashMap<String, VecDeque<Fault>>,
     standing: HashMap<String, Fault>,
     chats: HashMap<i64, Fault>,
+    migrated: HashMap<i64, i64>,
 }
 
 /// One call.
@@ -174,6 +175,11 @@ impl FakeTelegram {
             Some(fault) => state.chats.insert(chat, fault),
             None => state.chats.remove(&chat),
         });
+    }
+
+    /// The group has become a supergroup, with a new id (`migrate_to_chat_id` of <https://core.telegram.org/bots/api#responseparameters>).
+    pub fn migrate(&self, group: i64, supergroup: i64) {
+        self.state.write(|state| state.migrated.insert(group, supergroup));
     }
 
     /// Refuses connections from now on, and closes those that are open.

@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -112,7 +113,12 @@ async fn serve(handler: Handler, mut commands: watch::Receiver<State>, bound: st
                     State::Serving => if listener.is_none() { listener = Some(listen(address).expect("our port is still ours")); },
                 }
             }
-            Ok((stream, _)) = accepted => {
+            accepted = accepted => {
+                let Ok((stream, _)) = accepted else {
+                    // Out of file descriptors, most likely: some will be closed.
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    continue;
+                };
                 let handler = Arc::clone(&handler);
                 connections.spawn(async move {
                     let _ = stream.set_nodelay(true);

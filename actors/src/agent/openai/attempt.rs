@@ -20,7 +20,8 @@ use crate::exchange::{self, trimmed};
 /// How much of a refusal is read, and how much of it is told.
 const ERROR_BODY: usize = 64 << 10;
 const ERROR_WORDS: usize = 200;
-/// What JSON adds to the words: one event may be this much longer than the longest answer.
+/// What JSON makes of a byte at most (`\u0000`), and what it adds around the words.
+const ESCAPED: usize = 6;
 const WRAPPING: usize = 64 << 10;
 /// After the answer is over, so long is waited for the end of the stream, so that the connection can be used again.
 const LINGER: Duration = Duration::from_millis(200);
@@ -71,8 +72,9 @@ impl<'a> Attempt<'a> {
     pub(super) async fn make(mut self, body: &Value) -> Result<String, Setback> {
         let request =
             self.client.post(format!("{}/chat/completions", self.config.base_url)).header("Accept", "text/event-stream").json(body);
-        // The endpoint has its time to be reached and then its time to say something.
-        let response = match tokio::time::timeout(self.config.connect_limit + self.config.byte_limit, request.send()).await {
+        // Being reached is a part of saying something, and has its own, shorter limit in the client.
+        let silence = self.config.byte_limit.max(self.config.connect_limit);
+        let response = match tokio::time::timeout(silence, request.send()).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(self.passing(format!("the model cannot be reached: {}", exchange::words(error)))),
             Err(_) => return Err(self.torn(&Torn::Silent)),
@@ -147,7 +149,7 @@ impl<'a> Attempt<'a> {
 
     /// The body, with a bound on silence and on what may come without making an event.
     fn bytes(&self, response: Response, pending: Arc<AtomicUsize>) -> impl Stream<Item = Result<Bytes, Torn>> + use<> {
-        let (limit, most) = (self.config.byte_limit, self.config.max_answer_bytes.saturating_mul(2).saturating_add(WRAPPING));
+        let (limit, most) = (self.config.byte_limit, self.config.max_answer_bytes.saturating_mul(ESCAPED).saturating_add(WRAPPING));
         futures_util::stream::try_unfold(response, move |mut response| {
             let pending = Arc::clone(&pending);
             async move {

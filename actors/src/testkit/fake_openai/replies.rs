@@ -33,7 +33,8 @@ async fn answer(state: Shared, request: Request<Incoming>) -> io::Result<Respons
     let said = request.asked().to_owned();
     let (index, reply) = state.write(|state| {
         state.requests.push(request);
-        let reply = state.queued.pop_front().or_else(|| state.standing.clone()).unwrap_or(Reply::Echo);
+        let asked = || state.asked.iter().find(|(words, _)| said.contains(words)).map(|(_, reply)| reply.clone());
+        let reply = state.queued.pop_front().or_else(asked).or_else(|| state.standing.clone()).unwrap_or(Reply::Echo);
         (state.requests.len() - 1, reply)
     });
     let open = Open { state, index, over: false };
@@ -111,6 +112,8 @@ fn streamed(open: Open, pieces: Vec<String>, every: Duration, end: End) -> io::R
         .boxed(),
         End::Cut => stream::once(async move {
             drop(open.over());
+            // A server that breaks off throws away what it has not written; while it waits, it writes.
+            tokio::task::yield_now().await;
             Err(hang_up())
         })
         .boxed(),

@@ -40,6 +40,9 @@ async fn answer(state: Shared, token: String, request: Request<Incoming>) -> io:
     if asked != token {
         return told(Err((401, "Unauthorized".into())));
     }
+    if let Some(supergroup) = state.read(|state| state.migrated.get(&parameters["chat_id"].as_i64()?).copied()) {
+        return migrated(supergroup);
+    }
     match fault {
         None => told(perform(&state, method, &parameters).await),
         Some(Fault::Slow(delay)) => {
@@ -183,6 +186,14 @@ fn too_many(seconds: Option<u64>) -> io::Result<Response<Body>> {
         body["parameters"] = json!({ "retry_after": seconds });
     }
     enveloped(429, &body)
+}
+
+fn migrated(supergroup: i64) -> io::Result<Response<Body>> {
+    let body = json!({
+        "ok": false, "error_code": 400, "description": "Bad Request: group chat was upgraded to a supergroup chat",
+        "parameters": { "migrate_to_chat_id": supergroup },
+    });
+    enveloped(400, &body)
 }
 
 fn enveloped(status: u16, body: &Value) -> io::Result<Response<Body>> {
