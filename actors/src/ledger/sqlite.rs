@@ -1,1 +1,279 @@
-//! To come.
+//! The embedded engine: SQLite in WAL mode, one writer, every commit on the disk before it is answered.
+//!
+//! One transaction per commit and a savepoint per step, so that a step that is refused takes nothing else with it. It never
+//! decides when to commit or whom to tell; that is the [writer](super::writer). Tables stand in `sqlite/schema.rs`.
+
+mod answers;
+mod intake;
+mod open;
+mod post;
+mod rows;
+mod schema;
+mod turns;
+mod upkeep;
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, ErrorCode};
+use uuid::Uuid;
+
+use self::schema::{MIGRATIONS, Migration};
+use super::{Done, Fault, Knowledge, Ledger, OpenError, Question, Step};
+use crate::ids::Seq;
+
+/// A ledger in a file.
+#[derive(Debug)]
+pub struct SqliteLedger {
+    path: PathBuf,
+    writes: bool,
+    /// None between a failed reopen and the next, and after the close.
+    open: Option<Book>,
+}
+
+/// The open file.
+#[derive(Debug)]
+struct Book {
+    conn: Connection,
+    ledger: Uuid,
+    /// At least the highest number in the ledger: a number above it is certainly free. Never lowered, so that a rolled-back
+    /// step costs a look, not a mistake.
+    top: Seq,
+}
+
+/// Why a step did not happen.
+#[derive(Debug)]
+enum Stop {
+    /// It found another state; it is rolled back and answered with this.
+    Step(Done),
+    /// The file: the whole commit is rolled back.
+    Sql(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Stop {
+    fn from(error: rusqlite::Error) -> Self {
+        Stop::Sql(error)
+    }
+}
+
+impl From<serde_json::Error> for Stop {
+    fn from(error: serde_json::Error) -> Self {
+        Stop::Step(Done::Refused(error.to_string()))
+    }
+}
+
+/// What a step comes to.
+type Outcome = Result<Done, Stop>;
+
+impl SqliteLedger {
+    /// Opens the ledger at `path`; makes it where there is none, brings an older one up to date after a snapshot of it.
+    ///
+    /// # Errors
+    /// By what the operator should do: [`OpenError`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Self::open_with(path.as_ref(), MIGRATIONS)
+    }
+
+    /// Opens the ledger at `path` to ask questions, beside a gateway that may be writing it. Commits are refused.
+    ///
+    /// # Errors
+    /// As [`open`](SqliteLedger::open); also when it has to be brought up to date first.
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let path = path.as_ref();
+        let (conn, meta) = open::for_reading(path, MIGRATIONS)?;
+        Ok(Self { path: path.to_owned(), writes: false, open: Some(Book::new(conn, meta.ledger)) })
+    }
+
+    fn open_with(path: &Path, migrations: &[Migration]) -> Result<Self, OpenError> {
+        let (conn, meta) = open::for_writing(path, migrations)?;
+        Ok(Self { path: path.to_owned(), writes: true, open: Some(Book::new(conn, meta.ledger)) })
+    }
+
+    fn book(&mut self) -> Result<&mut Book, Fault> {
+        self.open.as_mut().ok_or_else(|| Fault::NotCommitted("the ledger is closed".into()))
+    }
+}
+
+impl Ledger for SqliteLedger {
+    fn commit(&mut self, steps: &[Step]) -> Result<Vec<Done>, Fault> {
+        let book = self.book()?;
+        book.transact(steps).map_err(|error| {
+            let fault = fault(&error);
+            // A full disk may have rolled back by itself.
+            if !book.conn.is_autocommit()
+                && let Err(stuck) = book.conn.execute_batch("ROLLBACK")
+            {
+                return Fault::Unknown(format!("{error}; and the roll-back failed: {stuck}"));
+            }
+            fault
+        })
+    }
+
+    fn ask(&mut self, question: &Question) -> Result<Knowledge, Fault> {
+        let book = self.book()?;
+        book.consult(question).map_err(|error| Fault::NotCommitted(error.to_string()))
+    }
+
+    fn reopen(&mut self) -> Result<(), Fault> {
+        // Dropped first: as long as it lives, its file locks and its page cache do.
+        self.open = None;
+        let opened = if self.writes { open::for_writing(&self.path, MIGRATIONS) } else { open::for_reading(&self.path, MIGRATIONS) };
+        let (conn, meta) = opened.map_err(|error| Fault::NotCommitted(error.to_string()))?;
+        let mut book = Book::new(conn, meta.ledger);
+        book.consult(&Question::Facts).map_err(|error| Fault::NotCommitted(error.to_string()))?;
+        self.open = Some(book);
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), Fault> {
+        let Some(book) = self.open.take() else { return Ok(()) };
+        let checkpoint = if self.writes { book.checkpoint() } else { Ok(true) };
+        drop(book);
+        match checkpoint {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Fault::NotCommitted("somebody else reads the ledger; its log stays beside it".into())),
+            Err(error) => Err(fault(&error)),
+        }
+    }
+}
+
+impl Book {
+    fn new(conn: Connection, ledger: Uuid) -> Self {
+        // Unread: the first step then looks its number up.
+        let top = last_seq(&conn).unwrap_or(Seq(u64::MAX));
+        Self { conn, ledger, top }
+    }
+
+    fn transact(&mut self, steps: &[Step]) -> rusqlite::Result<Vec<Done>> {
+        self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let mut done = Vec::with_capacity(steps.len());
+        for step in steps {
+            done.push(self.guarded(step)?);
+        }
+        self.conn.prepare_cached("COMMIT")?.execute([])?;
+        Ok(done)
+    }
+
+    /// One step, all or nothing.
+    fn guarded(&mut self, step: &Step) -> rusqlite::Result<Done> {
+        self.conn.prepare_cached("SAVEPOINT step")?.execute([])?;
+        let done = match self.apply(step) {
+            Ok(done @ Done::Refused(_)) | Err(Stop::Step(done)) => {
+                self.conn.prepare_cached("ROLLBACK TO step")?.execute([])?;
+                done
+            }
+            Ok(done) => done,
+            Err(Stop::Sql(error)) if is_the_steps_fault(&error) => {
+                self.conn.prepare_cached("ROLLBACK TO step")?.execute([])?;
+                Done::Refused(error.to_string())
+            }
+            Err(Stop::Sql(error)) => return Err(error),
+        };
+        self.conn.prepare_cached("RELEASE step")?.execute([])?;
+        Ok(done)
+    }
+
+    fn apply(&mut self, step: &Step) -> Outcome {
+        match step {
+            Step::Born(born) => self.born(born),
+            Step::Recover { instance, max_attempts, at } => self.recover(*instance, *max_attempts, *at),
+            Step::Accept(accept) => self.accept(accept),
+            Step::Cursor { account, cursor } => self.cursor(account, cursor),
+            Step::Settle(settle) => self.settle(settle),
+            Step::Clear(clear) => self.clear(clear),
+            Step::Start(start) => self.start(start),
+            Step::Resume(resume) => self.resume(resume),
+            Step::Unstart { turn, attempt } => self.unstart(*turn, *attempt),
+            Step::Progress { turn, attempt, entry } => self.progress(*turn, *attempt, entry),
+            Step::Finish(finish) => self.finish(finish),
+            Step::Tell(row) => self.tell(row),
+            Step::Notice(row) => self.notice(row),
+            Step::Draft(row) => self.draft(row),
+            Step::Fate { id, fate } => self.fate(*id, fate),
+            Step::Phase { instance, phase, at } => self.phase(*instance, *phase, *at),
+            Step::Ended { instance, clean, kind, verdict, at } => self.ended(*instance, (*at, *kind, *clean, verdict)),
+            Step::Answered { request, replies } => self.answered(*request, replies),
+            Step::PairCode(code) => self.pair_code(code),
+            Step::PairApprove { code, at } => self.pair_approve(code, *at),
+            Step::PairRevoke { adapter, user } => self.pair_revoke(adapter, user),
+            Step::TurnRetry { seq, turn, at } => self.turn_retry(*seq, *turn, *at),
+            Step::TurnDrop { turn } => self.turn_drop(*turn),
+            Step::OutboxRetry { id, at } => self.outbox_retry(*id, *at),
+            Step::OutboxDrop { id } => self.outbox_drop(*id),
+            Step::MoveAdapter { from, to } => self.move_adapter(from, to),
+            Step::DropAdapter { adapter } => self.drop_adapter(adapter),
+            Step::Prune { before, most } => self.prune(*before, *most),
+        }
+    }
+
+    /// One answer, from one state of the ledger however many statements it takes.
+    fn consult(&mut self, question: &Question) -> rusqlite::Result<Knowledge> {
+        let transaction = self.conn.unchecked_transaction()?;
+        let answer = self.answer(question)?;
+        transaction.commit()?;
+        Ok(answer)
+    }
+
+    /// Brings the log into the main file; false when a reader holds it.
+    fn checkpoint(&self) -> rusqlite::Result<bool> {
+        self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0)).map(|busy| busy == 0)
+    }
+
+    /// Whether a row, a turn or a word has this number.
+    fn used(&self, seq: Seq) -> rusqlite::Result<bool> {
+        if seq > self.top {
+            return Ok(false);
+        }
+        let sql = "SELECT EXISTS (SELECT 1 FROM inbox WHERE seq = ?1) OR EXISTS (SELECT 1 FROM turn WHERE id = ?1)
+             OR EXISTS (SELECT 1 FROM outbox WHERE id = ?1)";
+        self.conn.prepare_cached(sql)?.query_row([rows::int(seq)], |row| row.get(0))
+    }
+
+    /// A number is about to be written.
+    fn take(&mut self, seq: Seq) -> Result<(), Stop> {
+        if self.used(seq)? {
+            return Err(Stop::Step(Done::Refused(format!("number {seq} is taken"))));
+        }
+        self.top = self.top.max(seq);
+        Ok(())
+    }
+
+    /// Rows with the highest number may be about to go; the ledger's last number stays.
+    fn keep_last(&self) -> rusqlite::Result<()> {
+        let last = last_seq(&self.conn)?;
+        let sql = "INSERT OR REPLACE INTO meta (key, value) VALUES ('last_seq', ?1)";
+        self.conn.prepare_cached(sql)?.execute([last.0.to_string()])?;
+        Ok(())
+    }
+}
+
+/// The highest number ever written.
+fn last_seq(conn: &Connection) -> rusqlite::Result<Seq> {
+    let sql = "SELECT max(coalesce((SELECT max(seq) FROM inbox), 0), coalesce((SELECT max(id) FROM turn), 0),
+        coalesce((SELECT max(id) FROM outbox), 0), coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'last_seq'), 0))";
+    conn.prepare_cached(sql)?.query_row([], |row| rows::seq(row, 0))
+}
+
+/// Errors that lie in what a step holds, not in the file.
+fn is_the_steps_fault(error: &rusqlite::Error) -> bool {
+    match error.sqlite_error_code() {
+        Some(code) => matches!(code, ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig),
+        None => matches!(error, rusqlite::Error::ToSqlConversionFailure(_) | rusqlite::Error::IntegralValueOutOfRange(..)),
+    }
+}
+
+/// A full, locked or read-only disk certainly wrote no commit; after a failed write or fsync nobody knows
+/// (<https://www.sqlite.org/rescode.html>).
+fn fault(error: &rusqlite::Error) -> Fault {
+    match error.sqlite_error_code() {
+        Some(
+            ErrorCode::DiskFull
+            | ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::ReadOnly
+            | ErrorCode::OutOfMemory
+            | ErrorCode::PermissionDenied
+            | ErrorCode::OperationInterrupted,
+        ) => Fault::NotCommitted(error.to_string()),
+        _ => Fault::Unknown(error.to_string()),
+    }
+}

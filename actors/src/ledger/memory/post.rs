@@ -85,6 +85,9 @@ impl Books {
 
     fn post(&mut self, row: OutboxRow, attempt: u32) {
         self.saw(row.id.0);
+        if let Some(session) = &row.session {
+            self.sessions.entry(session.clone()).or_default();
+        }
         if let What::Notice { kind, scope } = &row.what {
             self.notices.insert((*kind, scope.clone(), row.chat.clone()));
         }
