@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod exit;
+pub mod http;
 pub mod lock;
 pub mod log;
 pub mod signals;
