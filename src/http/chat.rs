@@ -11,7 +11,7 @@ use switchboard_actors::platform::{Content, Inbound, Said, Sender, Taken};
 use uuid::Uuid;
 
 use super::access::Caller;
-use super::{Chat, Front, later, refuse};
+use super::{Front, later, refuse};
 
 /// Seconds until a page tries again, when nobody named a time.
 const SOON: u64 = 2;
@@ -32,9 +32,9 @@ struct Words {
     text: String,
 }
 
-/// The chat, or why there is none.
-pub(super) fn chat(front: &Front) -> Result<&Chat, HttpResponse> {
-    front.chat.as_ref().ok_or_else(|| refuse(StatusCode::NOT_FOUND, "the web adapter is not enabled; see [adapters.web]"))
+/// There is no chat.
+pub(super) fn closed() -> HttpResponse {
+    refuse(StatusCode::NOT_FOUND, "the web adapter is not enabled; see [adapters.web]")
 }
 
 async fn enter(front: web::Data<Front>, request: HttpRequest, entry: web::Json<Entry>) -> HttpResponse {
@@ -57,17 +57,17 @@ async fn whoami(front: web::Data<Front>, request: HttpRequest) -> HttpResponse {
 }
 
 fn identity(front: &Front, caller: &Caller) -> HttpResponse {
-    match chat(front) {
-        Ok(chat) => HttpResponse::Ok().json(serde_json::json!({ "user": format!("{}:{}", chat.adapter, caller.user()) })),
-        Err(none) => none,
+    match &front.chat {
+        Some(chat) => HttpResponse::Ok().json(serde_json::json!({ "user": format!("{}:{}", chat.adapter, caller.user()) })),
+        None => closed(),
     }
 }
 
 async fn say(front: web::Data<Front>, request: HttpRequest, words: web::Json<Words>) -> HttpResponse {
-    let (caller, chat) = match (front.gate.writer(request.headers()), chat(&front)) {
+    let (caller, chat) = match (front.gate.writer(request.headers()), &front.chat) {
         (Err(denied), _) => return denied.response(),
-        (_, Err(none)) => return none,
-        (Ok(caller), Ok(chat)) => (caller, chat),
+        (_, None) => return closed(),
+        (Ok(caller), Some(chat)) => (caller, chat),
     };
     let Words { id, text } = words.into_inner();
     if text.trim().is_empty() {

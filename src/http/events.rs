@@ -18,7 +18,7 @@ use switchboard_actors::platform::web::{Event, Watch};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 
-use super::chat::chat;
+use super::chat::closed;
 use super::{Front, later};
 
 pub(super) fn routes(app: &mut web::ServiceConfig) {
@@ -32,10 +32,10 @@ struct From {
 }
 
 async fn events(front: web::Data<Front>, request: HttpRequest, from: web::Query<From>) -> HttpResponse {
-    let (caller, chat) = match (front.gate.reader(request.headers()), chat(&front)) {
+    let (caller, chat) = match (front.gate.reader(request.headers()), &front.chat) {
         (Err(denied), _) => return denied.response(),
-        (_, Err(none)) => return none,
-        (Ok(caller), Ok(chat)) => (caller, chat),
+        (_, None) => return closed(),
+        (Ok(caller), Some(chat)) => (caller, chat),
     };
     let Ok(permit) = Arc::clone(&chat.streams).try_acquire_owned() else {
         return later("too many pages watch", 10);
