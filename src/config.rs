@@ -66,6 +66,18 @@ impl Surroundings {
         Self { variables: variables.collect() }
     }
 
+    /// Where gateways listen that are not told otherwise.
+    pub fn default_sockets(&self) -> Vec<PathBuf> {
+        let dirs = [self.first_path("RUNTIME_DIRECTORY"), self.default_state_dir()];
+        dirs.into_iter().flatten().map(|dir| dir.join("control.sock")).collect()
+    }
+
+    /// The service manager's state directory, else the user's.
+    fn default_state_dir(&self) -> Option<PathBuf> {
+        let user = || self.path("XDG_STATE_HOME").or_else(|| Some(self.path("HOME")?.join(".local/state")));
+        self.first_path("STATE_DIRECTORY").or_else(|| Some(user()?.join("switchboard")))
+    }
+
     /// A variable that is set and not empty.
     fn path(&self, name: &str) -> Option<PathBuf> {
         self.variables.get(name).filter(|value| !value.is_empty()).map(PathBuf::from)
@@ -130,8 +142,7 @@ fn state_dir(configured: &Path, around: &Surroundings, merged: &layers::Merged, 
     if !configured.as_os_str().is_empty() {
         return Some(configured.to_owned());
     }
-    let user = || around.path("XDG_STATE_HOME").or_else(|| Some(around.path("HOME")?.join(".local/state")));
-    let found = around.first_path("STATE_DIRECTORY").or_else(|| Some(user()?.join("switchboard")));
+    let found = around.default_state_dir();
     if found.is_none() {
         let wrong = "is empty, and $STATE_DIRECTORY, $XDG_STATE_HOME and $HOME are not set";
         faults.push(Fault::new(merged.origin("state_dir"), "state_dir", wrong, "Set it to a directory that survives a restart"));

@@ -3,8 +3,11 @@
 //! A library only so that its tests can drive each part; `main.rs` is the program, and what to embed is
 //! `switchboard_actors`.
 
+pub mod cli;
 pub mod config;
+pub mod control;
 pub mod exit;
+pub mod http;
 pub mod lock;
 pub mod log;
 pub mod signals;

@@ -1,0 +1,253 @@
+//! The command line: what can be said to `switchboard`, and who does it.
+//!
+//! `run` and what `check` looks for in a ledger are handed in by `main.rs`; everything else is done here, most of it by asking the
+//! running gateway over its control socket.
+
+mod ask;
+mod tables;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, Surroundings};
+use crate::exit::Exit;
+use crate::state_dir::StateDir;
+use crate::token::Token;
+
+/// What the command line cannot do by itself.
+pub struct Program {
+    /// Runs the gateway until it ends.
+    pub run: fn(Config, Surroundings) -> Exit,
+    /// Looks at what a configuration would find in its state directory, without changing anything: one line per finding.
+    pub look: fn(&Config) -> Result<Vec<String>, String>,
+}
+
+/// A chat-agent gateway that never loses a message across stops, restarts and crashes.
+///
+/// Without a command it runs: web chat on http://127.0.0.1:7878 and a demo agent need no configuration.
+#[derive(Debug, Parser)]
+#[command(name = "switchboard", version, after_help = EXITS)]
+struct Cli {
+    /// The configuration file [default: /etc/switchboard/config.toml, else $XDG_CONFIG_HOME/switchboard/config.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The control socket of the gateway to speak to [default: the configuration's, else the system service's]
+    #[arg(long, global = true, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const EXITS: &str = "Exit codes: 0 done, 1 not achieved, 2 usage, 69 no gateway running, 77 refused; of `run`: 0 stopped as asked, \
+70 gave up, 73 state directory locked or unusable, 75 wants to be restarted, 78 bad configuration, 86 found hung.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway in the foreground (the default)
+    Run,
+    /// Check the configuration and what it would find, without changing anything; works beside a running gateway
+    Check,
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print the address of the page, with its token: whoever has it may speak
+    Url,
+    /// Show how the gateway is
+    Status(Json),
+    /// Stop the gateway: running tasks may finish within the grace, and everybody is told
+    Stop(Farewell),
+    /// Restart the gateway and wait until a new one is ready and stays so
+    Restart(Farewell),
+    /// Start no task from now on; messages are saved. Ends with `resume` or a restart
+    Drain,
+    /// Start tasks again, after `drain` or when recovery is held
+    Resume,
+    /// Tasks that run, were cut or are parked
+    #[command(subcommand)]
+    Turns(Turns),
+    /// Replies that are not delivered
+    #[command(subcommand)]
+    Outbox(Outbox),
+    /// People who may speak
+    #[command(subcommand)]
+    Pair(Pair),
+    /// Open rows of an adapter that is not configured any more
+    #[command(subcommand)]
+    Ledger(Ledger),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Print what is in force, where each value was written, and no secrets
+    Show,
+}
+
+#[derive(Debug, Args)]
+struct Json {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct Farewell {
+    /// Give running tasks at most this long, for example 10s [default: shutdown.grace]
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    grace: Option<Duration>,
+    /// Why, for the log
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Return as soon as it has begun
+    #[arg(long)]
+    no_wait: bool,
+    /// How long a new gateway must stay ready to count
+    #[arg(long, value_parser = humantime::parse_duration, default_value = "3s", value_name = "TIME", hide_short_help = true)]
+    dwell: Duration,
+    /// How long a new gateway may take to be ready
+    #[arg(long, value_parser = humantime::parse_duration, default_value = "60s", value_name = "TIME", hide_short_help = true)]
+    start_limit: Duration,
+}
+
+#[derive(Debug, Subcommand)]
+enum Turns {
+    /// List them, oldest first
+    List(Json),
+    /// Run a task again
+    Retry {
+        /// Its number in the list
+        turn: u64,
+    },
+    /// Close a cut or parked task
+    Drop {
+        /// Its number in the list
+        turn: u64,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Outbox {
+    /// List them, oldest first
+    List(Json),
+    /// Send a reply again
+    Retry {
+        /// Its number in the list
+        id: u64,
+    },
+    /// Give a reply up
+    Drop {
+        /// Its number in the list
+        id: u64,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Pair {
+    /// List who was let in and who holds a code
+    List(Json),
+    /// Let the holder of a code in
+    Approve {
+        /// The code that the stranger was told
+        code: String,
+    },
+    /// Let somebody in no longer
+    Revoke {
+        /// The person, as adapter:user
+        #[arg(value_parser = person, value_name = "ADAPTER:USER")]
+        user: (String, String),
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Ledger {
+    /// Give an adapter's open rows to another adapter
+    Move {
+        /// The adapter that has them
+        #[arg(value_name = "ADAPTER")]
+        from: String,
+        /// The adapter that gets them
+        #[arg(value_name = "TO")]
+        to: String,
+    },
+    /// Close an adapter's open rows: messages refused, tasks stopped, replies given up
+    Drop {
+        /// The adapter
+        adapter: String,
+    },
+}
+
+fn person(text: &str) -> Result<(String, String), String> {
+    match text.split_once(':') {
+        Some((adapter, user)) if !adapter.is_empty() && !user.is_empty() => Ok((adapter.to_owned(), user.to_owned())),
+        _ => Err("write it as adapter:user, for example family:1000".into()),
+    }
+}
+
+/// Does what the command line says.
+pub fn main(program: &Program) -> ExitCode {
+    let cli = Cli::parse(); // a wrong one ends with 2
+    let around = Surroundings::of_process();
+    let config = || Config::load(cli.config.as_deref(), &around);
+    let exit = match &cli.command {
+        None | Some(Command::Run) => with(config(), |config| (program.run)(config, around.clone())),
+        Some(Command::Check) => with(config(), |config| check(&config, program)),
+        Some(Command::Config(ConfigCommand::Show)) => with(config(), |config| say(&config.show())),
+        Some(Command::Url) => with(config(), |config| url(&config)),
+        Some(command) => ask::ask(command, cli.socket.as_deref(), config(), &around),
+    };
+    exit.into()
+}
+
+/// Goes on with a good configuration; every fault of a bad one is printed.
+fn with(config: Result<Config, crate::config::Faults>, go: impl FnOnce(Config) -> Exit) -> Exit {
+    match config {
+        Ok(config) => go(config),
+        Err(faults) => {
+            eprintln!("{faults}");
+            Exit::Config
+        }
+    }
+}
+
+fn check(config: &Config, program: &Program) -> Exit {
+    let mut out = String::new();
+    for warning in &config.warnings {
+        out.push_str(&format!("warning: {warning}\n"));
+    }
+    match (program.look)(config) {
+        Ok(findings) => {
+            findings.iter().for_each(|finding| out.push_str(&format!("{finding}\n")));
+            let file = config.file.as_ref().map_or("no file, only defaults".to_owned(), |path| path.display().to_string());
+            out.push_str(&format!("the configuration is good ({file})\n"));
+            say(&out)
+        }
+        Err(broken) => {
+            say(&out);
+            eprintln!("{broken}");
+            Exit::State
+        }
+    }
+}
+
+fn url(config: &Config) -> Exit {
+    match Token::read(&StateDir::at(&config.state_dir)) {
+        Ok(Some(token)) => say(&format!("{}\n", token.page_url(&config.http.listen))),
+        Ok(None) => {
+            eprintln!("{}: there is no token yet. It is made when the gateway starts for the first time", config.state_dir.display());
+            Exit::NotAchieved
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            Exit::NotAchieved
+        }
+    }
+}
+
+/// Prints to stdout. A reader that went away (`| head`) is not an error.
+fn say(text: &str) -> Exit {
+    _ = std::io::stdout().lock().write_all(text.as_bytes());
+    Exit::Done
+}

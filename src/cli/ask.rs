@@ -1,0 +1,225 @@
+//! Commands that ask the running gateway, and what their answers come to.
+//!
+//! A stop is done when the instance is gone, a restart when *another* one is ready and stays so: success is seen, not assumed.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use switchboard_actors::ids::{AdapterName, InstanceId, OutboxId, Seq, TurnId, UserId};
+
+use super::{Command, Farewell, Json, Ledger, Outbox, Pair, Turns, say, tables};
+use crate::config::{Config, Faults, Surroundings};
+use crate::control::client::{AskError, Sockets};
+use crate::control::{self, Request, Response, Status};
+use crate::exit::Exit;
+
+/// Where the system service listens.
+const SYSTEM_SOCKET: &str = "/run/switchboard/control.sock";
+/// How often a shutdown is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Asks, waits where waiting is wanted, and prints.
+pub(super) fn ask(command: &Command, socket: Option<&Path>, config: Result<Config, Faults>, around: &Surroundings) -> Exit {
+    let sockets = sockets(socket, config, around);
+    let request = request(command);
+    let response = match sockets.ask(&request) {
+        Ok(response) => response,
+        Err(error) => return failed(&error),
+    };
+    match (response, command) {
+        (Response::GoingDown { instance, within_millis, .. }, Command::Stop(farewell)) => {
+            wait_for_stop(&sockets, instance, Duration::from_millis(within_millis), farewell)
+        }
+        (Response::GoingDown { instance, within_millis, .. }, Command::Restart(farewell)) => {
+            wait_for_restart(&sockets, instance, Duration::from_millis(within_millis), farewell)
+        }
+        (response, command) => print(&response, wants_json(command)),
+    }
+}
+
+/// Where to look for a gateway. A configuration with faults must not keep anybody from stopping the gateway that runs.
+fn sockets(socket: Option<&Path>, config: Result<Config, Faults>, around: &Surroundings) -> Sockets {
+    if let Some(path) = socket {
+        return Sockets(vec![path.to_owned()]);
+    }
+    let configured = match config {
+        Ok(config) => vec![config.control.socket],
+        Err(faults) => {
+            eprintln!("warning: {faults}\nlooking for a gateway where the defaults put it");
+            around.default_sockets()
+        }
+    };
+    let mut paths: Vec<PathBuf> = configured;
+    paths.push(SYSTEM_SOCKET.into());
+    paths.dedup();
+    Sockets(paths)
+}
+
+fn request(command: &Command) -> Request {
+    match command {
+        Command::Stop(farewell) => Request::Stop(farewell.into()),
+        Command::Restart(farewell) => Request::Restart(farewell.into()),
+        Command::Drain => Request::Drain,
+        Command::Resume => Request::Resume,
+        Command::Turns(Turns::List(_)) => Request::Turns,
+        Command::Turns(Turns::Retry { turn }) => Request::TurnRetry { turn: TurnId(Seq(*turn)) },
+        Command::Turns(Turns::Drop { turn }) => Request::TurnDrop { turn: TurnId(Seq(*turn)) },
+        Command::Outbox(Outbox::List(_)) => Request::Outbox,
+        Command::Outbox(Outbox::Retry { id }) => Request::OutboxRetry { id: OutboxId(Seq(*id)) },
+        Command::Outbox(Outbox::Drop { id }) => Request::OutboxDrop { id: OutboxId(Seq(*id)) },
+        Command::Pair(Pair::List(_)) => Request::Pairs,
+        Command::Pair(Pair::Approve { code }) => Request::PairApprove { code: code.trim().to_owned() },
+        Command::Pair(Pair::Revoke { user: (adapter, user) }) => {
+            Request::PairRevoke { adapter: AdapterName::new(adapter), user: UserId::new(user) }
+        }
+        Command::Ledger(Ledger::Move { from, to }) => Request::LedgerMove { from: AdapterName::new(from), to: AdapterName::new(to) },
+        Command::Ledger(Ledger::Drop { adapter }) => Request::LedgerDrop { adapter: AdapterName::new(adapter) },
+        // Those that ask nobody never come here.
+        Command::Status(_) | Command::Run | Command::Check | Command::Config(_) | Command::Url => Request::Status,
+    }
+}
+
+impl From<&Farewell> for control::Farewell {
+    fn from(farewell: &Farewell) -> Self {
+        let millis = |grace: Duration| u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        Self { grace_millis: farewell.grace.map(millis), reason: farewell.reason.clone() }
+    }
+}
+
+fn wants_json(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Status(Json { json: true })
+            | Command::Turns(Turns::List(Json { json: true }))
+            | Command::Outbox(Outbox::List(Json { json: true }))
+            | Command::Pair(Pair::List(Json { json: true }))
+    )
+}
+
+/// Prints an answer; its kind is the exit code.
+fn print(response: &Response, json: bool) -> Exit {
+    match response {
+        Response::Status(_) | Response::Turns { .. } | Response::Outbox { .. } | Response::Pairs { .. } if json => {
+            let text = serde_json::to_string_pretty(response).expect("answers are plain data");
+            say(&format!("{text}\n"))
+        }
+        Response::Done { message } => say(&format!("{message}\n")),
+        Response::GoingDown { kind, .. } => say(&format!("{kind} has begun\n")),
+        Response::Status(status) => say(&tables::status(status)),
+        Response::Turns { turns } => say(&tables::turns(turns)),
+        Response::Outbox { rows } => say(&tables::outbox(rows)),
+        Response::Pairs { pairs } => say(&tables::pairs(pairs)),
+        Response::NotAchieved { reason } => complain(reason, Exit::NotAchieved),
+        Response::Refused { reason } => complain(reason, Exit::Refused),
+        Response::NotUnderstood { reason } => complain(reason, Exit::NotAchieved),
+    }
+}
+
+fn failed(error: &AskError) -> Exit {
+    let exit = match error {
+        AskError::NoGateway { .. } => Exit::NoGateway,
+        AskError::Denied { .. } => Exit::Refused,
+        AskError::Broken { .. } => Exit::NotAchieved,
+    };
+    complain(&error.to_string(), exit)
+}
+
+fn complain(reason: &str, exit: Exit) -> Exit {
+    eprintln!("{reason}");
+    exit
+}
+
+fn wait_for_stop(sockets: &Sockets, old: InstanceId, within: Duration, farewell: &Farewell) -> Exit {
+    if farewell.no_wait {
+        return say("stop has begun\n");
+    }
+    let end = Instant::now() + within;
+    while Instant::now() < end {
+        match look(sockets) {
+            Seen::Nobody => return say("stopped\n"),
+            Seen::Somebody(status) if status.instance != old => {
+                return complain("the gateway stopped, but something has started it again (a service manager?)", Exit::NotAchieved);
+            }
+            Seen::Somebody(_) | Seen::Unclear => std::thread::sleep(LOOK_EVERY),
+        }
+    }
+    complain("the gateway is still there after its time was up; look at its log", Exit::NotAchieved)
+}
+
+fn wait_for_restart(sockets: &Sockets, old: InstanceId, within: Duration, farewell: &Farewell) -> Exit {
+    if farewell.no_wait {
+        return say("restart has begun\n");
+    }
+    let end = Instant::now() + within + farewell.start_limit + farewell.dwell;
+    let mut proof = Proof::new(old, farewell.dwell);
+    while Instant::now() < end {
+        let ready = match look(sockets) {
+            Seen::Somebody(status) if status.ready => Some(status.instance),
+            _ => None,
+        };
+        if let Some(new) = proof.step(Instant::now(), ready) {
+            return say(&format!("restarted: instance {new} is ready\n"));
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+    complain("no new gateway became ready and stayed so; look at its log, and at `switchboard check`", Exit::NotAchieved)
+}
+
+enum Seen {
+    Nobody,
+    Somebody(Box<Status>),
+    Unclear,
+}
+
+fn look(sockets: &Sockets) -> Seen {
+    match sockets.ask(&Request::Status) {
+        Ok(Response::Status(status)) => Seen::Somebody(status),
+        Err(AskError::NoGateway { .. }) => Seen::Nobody,
+        _ => Seen::Unclear,
+    }
+}
+
+/// Sees whether a restart came true: one new instance, ready without a break for the dwell time.
+struct Proof {
+    old: InstanceId,
+    dwell: Duration,
+    seen: Option<(InstanceId, Instant)>,
+}
+
+impl Proof {
+    fn new(old: InstanceId, dwell: Duration) -> Self {
+        Self { old, dwell, seen: None }
+    }
+
+    /// Takes who is ready now; answers with the new instance once it is proved.
+    fn step(&mut self, now: Instant, ready: Option<InstanceId>) -> Option<InstanceId> {
+        self.seen = match (ready.filter(|ready| *ready != self.old), self.seen) {
+            (Some(ready), Some((known, since))) if ready == known => Some((known, since)),
+            (Some(ready), _) => Some((ready, now)),
+            (None, _) => None,
+        };
+        self.seen.filter(|(_, since)| now.duration_since(*since) >= self.dwell).map(|(new, _)| new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn g27_a_restart_is_proved_by_a_new_instance_that_stays() {
+        let (old, new, newer) = (InstanceId::fresh(), InstanceId::fresh(), InstanceId::fresh());
+        let start = Instant::now();
+        let check = |seen: &[(u64, Option<InstanceId>)], expected: Option<InstanceId>| {
+            let mut proof = Proof::new(old, Duration::from_secs(3));
+            let steps = seen.iter().map(|(at, ready)| proof.step(start + Duration::from_secs(*at), *ready));
+            assert_eq!(steps.last().flatten(), expected, "{seen:?}");
+        };
+        check(&[(0, Some(old)), (9, Some(old))], None);
+        check(&[(0, None), (1, Some(new))], None);
+        check(&[(1, Some(new)), (4, Some(new))], Some(new));
+        check(&[(1, Some(new)), (2, None), (3, Some(new)), (4, Some(new))], None);
+        check(&[(1, Some(new)), (3, Some(newer)), (5, Some(newer))], None);
+        check(&[(1, Some(new)), (3, Some(newer)), (6, Some(newer))], Some(newer));
+    }
+}

@@ -1,0 +1,123 @@
+//! Answers of the gateway for people: aligned columns, foreign text escaped.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use switchboard_actors::clock::Wall;
+use switchboard_actors::ids::SessionKey;
+use switchboard_actors::ledger::{PairRow, Paired, TurnRow};
+use switchboard_actors::texts::spoken;
+
+use crate::control::{OutboxLine, Status};
+
+/// Rows in aligned columns, two spaces apart.
+pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).chain([head[column].len()]).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let cells: Vec<String> = cells.zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        cells.join("  ").trim_end().to_owned() + "\n"
+    };
+    let mut out = line(&mut head.iter().copied());
+    rows.iter().for_each(|row| out.push_str(&line(&mut row.iter().map(String::as_str))));
+    out
+}
+
+pub(super) fn status(status: &Status) -> String {
+    let ready = if status.ready { "ready" } else { "not ready" };
+    let up = spoken(Duration::from_millis(status.uptime_millis));
+    let mut rows = vec![
+        vec!["doing".into(), format!("{}, {ready}", status.doing)],
+        vec!["version".into(), status.version.clone()],
+        vec!["instance".into(), format!("{} (pid {}, up {up})", status.instance, status.pid)],
+        vec!["sessions".into(), format!("{} in memory", status.sessions)],
+        vec!["tasks".into(), format!("{} running, {} cut or parked", status.turns_running, status.turns_cut)],
+        vec!["messages".into(), format!("{} waiting", status.messages_waiting)],
+        vec!["replies".into(), format!("{} not delivered", status.replies_owed)],
+    ];
+    rows.extend(status.last_end.iter().map(|end| vec!["before".into(), one_line(end)]));
+    rows.extend(status.troubled.iter().map(|part| {
+        let trouble = part.trouble.as_deref().unwrap_or("not well");
+        vec!["trouble".into(), one_line(&format!("{}: {trouble}", part.name))]
+    }));
+    rows.extend(status.adapters.iter().map(|adapter| {
+        let trouble = adapter.trouble.as_ref().map(|trouble| format!(" ({})", one_line(trouble))).unwrap_or_default();
+        vec!["adapter".into(), format!("{} ({}): {}{trouble}", adapter.name, adapter.kind, adapter.state)]
+    }));
+    let widest = rows.iter().map(|row| row[0].len()).max().unwrap_or(0);
+    rows.iter().map(|row| format!("{:<widest$}  {}\n", row[0], row[1])).collect()
+}
+
+pub(super) fn turns(turns: &[TurnRow]) -> String {
+    let row = |turn: &TurnRow| {
+        let state = format!("{:?}", turn.state).to_lowercase();
+        let cause = turn.cause.as_deref().map(one_line).unwrap_or_default();
+        vec![turn.turn.to_string(), state, turn.attempt.to_string(), ago(turn.since), session(&turn.session), cause]
+    };
+    listed(
+        &["TURN", "STATE", "ATTEMPT", "SINCE", "SESSION", "CAUSE"],
+        &turns.iter().map(row).collect::<Vec<_>>(),
+        "No task runs, was cut or is parked.\n",
+    )
+}
+
+pub(super) fn outbox(rows: &[OutboxLine]) -> String {
+    let row = |line: &OutboxLine| {
+        let state = format!("{:?}", line.state).to_lowercase();
+        let reason = line.reason.as_deref().map(one_line).unwrap_or_default();
+        vec![line.id.to_string(), state, line.tries.to_string(), ago(line.at), one_line(&line.chat.to_string()), reason]
+    };
+    listed(&["ID", "STATE", "TRIES", "SINCE", "CHAT", "REASON"], &rows.iter().map(row).collect::<Vec<_>>(), "Every reply is delivered.\n")
+}
+
+pub(super) fn pairs(pairs: &[PairRow]) -> String {
+    let row = |pair: &PairRow| {
+        let (state, until) = match &pair.state {
+            Paired::In => ("in".to_owned(), String::new()),
+            Paired::Waiting { code, expires } => (format!("waiting, code {}", one_line(code)), ahead(*expires)),
+        };
+        vec![one_line(&format!("{}:{}", pair.adapter, pair.user)), state, until, one_line(&pair.name)]
+    };
+    listed(
+        &["USER", "STATE", "EXPIRES", "NAME"],
+        &pairs.iter().map(row).collect::<Vec<_>>(),
+        "Nobody was let in by a code, and nobody waits.\n",
+    )
+}
+
+fn listed(head: &[&str], rows: &[Vec<String>], none: &str) -> String {
+    if rows.is_empty() { none.to_owned() } else { table(head, rows) }
+}
+
+fn session(key: &SessionKey) -> String {
+    one_line(&key.to_string())
+}
+
+/// Foreign text on a terminal: no control characters, no line breaks.
+fn one_line(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
+
+fn ago(at: Wall) -> String {
+    now().since(at).map_or_else(|| "?".into(), |span| format!("{} ago", spoken(span)))
+}
+
+fn ahead(at: Wall) -> String {
+    at.since(now()).map_or_else(|| "expired".into(), |span| format!("in {}", spoken(span)))
+}
+
+fn now() -> Wall {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Wall(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_foreign_text_is_tamed() {
+        let rows = vec![vec!["1".into(), one_line("a\x1b[31m\nb"), "x".into()], vec!["1000".into(), "ü".into(), String::new()]];
+        let expected = "ID    NAME            Z\n1     a\\u{1b}[31m\\nb  x\n1000  ü\n";
+        assert_eq!(table(&["ID", "NAME", "Z"], &rows), expected);
+    }
+}

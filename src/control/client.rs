@@ -1,0 +1,76 @@
+//! The operator's half of the control socket. Blocking: a command has nothing else to do.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Envelope, MOST_BYTES, Request, Response};
+
+/// An answer takes at most this long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Where a gateway may listen, in the order to try.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sockets(pub Vec<PathBuf>);
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// Nobody listens.
+    #[error("no gateway is running (tried {tried}). Start it with `switchboard run`, or name its socket with --socket")]
+    NoGateway {
+        /// Where.
+        tried: String,
+    },
+    /// Somebody listens, and we may not speak.
+    #[error("{path}: permission denied. Run this as the gateway's user or as root")]
+    Denied {
+        /// Where.
+        path: String,
+    },
+    /// The gateway hung up, or does not answer.
+    #[error("{path}: {source}. The gateway may be busy or going down; try again")]
+    Broken {
+        /// Where.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Sockets {
+    /// Asks the first gateway that listens.
+    ///
+    /// # Errors
+    /// When there is none, or it does not answer.
+    pub fn ask(&self, request: &Request) -> Result<Response, AskError> {
+        let mut denied = None;
+        for path in &self.0 {
+            let stream = match UnixStream::connect(path) {
+                Ok(stream) => stream,
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    denied.get_or_insert(AskError::Denied { path: path.display().to_string() });
+                    continue;
+                }
+                Err(_) => continue, // nobody there, or a file left behind
+            };
+            return exchange(stream, request).map_err(|source| AskError::Broken { path: path.display().to_string(), source });
+        }
+        let tried = self.0.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+        Err(denied.unwrap_or(AskError::NoGateway { tried }))
+    }
+}
+
+fn exchange(mut stream: UnixStream, request: &Request) -> io::Result<Response> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all(Envelope::write(request).as_bytes())?;
+    let mut line = String::new();
+    BufReader::new(stream.take(MOST_BYTES as u64)).read_line(&mut line)?;
+    if !line.ends_with('\n') {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it hung up"));
+    }
+    serde_json::from_str(&line)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("its answer is not understood ({error})")))
+}

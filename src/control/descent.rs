@@ -1,0 +1,47 @@
+//! Whether a process descends from another: a guard against an agent that restarts its own gateway by accident. A process that
+//! wants to can leave its parents behind; it is no guard against malice.
+
+/// Generations to look back; deeper trees are not made by accident.
+const DEEPEST: usize = 64;
+
+/// Whether `pid` is `ancestor` or one of its descendants, as the system tells now. A process that is gone descends from nobody.
+pub fn descends(pid: u32, ancestor: u32) -> bool {
+    line(pid, |pid| parent(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)).any(|found| found == ancestor)
+}
+
+/// A process and its ancestors.
+fn line(pid: u32, parent_of: impl Fn(u32) -> Option<u32>) -> impl Iterator<Item = u32> {
+    std::iter::successors(Some(pid), move |pid| parent_of(*pid)).take_while(|pid| *pid > 1).take(DEEPEST)
+}
+
+/// The parent in a line of `/proc/PID/stat`: the second field behind the name, which may hold anything, brackets too.
+fn parent(stat: &str) -> Option<u32> {
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_may_hold_anything() {
+        assert_eq!(parent("12 (a) b (c)) S 7 12 12 0"), Some(7));
+        assert_eq!(parent("nonsense"), None);
+    }
+
+    #[test]
+    fn children_descend_and_parents_do_not() {
+        let mut child = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().expect("cat is everywhere");
+        let ours = std::process::id();
+        assert!(descends(child.id(), ours) && descends(ours, ours));
+        assert!(!descends(ours, child.id()));
+        drop(child.stdin.take());
+        child.wait().expect("it ends with its input");
+        assert!(!descends(child.id(), ours));
+    }
+
+    #[test]
+    fn a_circle_ends() {
+        assert!(line(2, |pid| Some(5 - pid)).count() <= DEEPEST);
+    }
+}

@@ -1,0 +1,97 @@
+//! The way in for pages: the token becomes a cookie, and words become offers. A message is answered with 200 only when its
+//! receipt says that it is durable; until then the page keeps it, and repeats it under the same id.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderValue, SET_COOKIE};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+use switchboard_actors::ids::{DeliveryId, MessageId};
+use switchboard_actors::platform::web::Event;
+use switchboard_actors::platform::{Content, Inbound, Said, Sender, Taken};
+use uuid::Uuid;
+
+use super::access::Caller;
+use super::{Front, later, refuse};
+
+/// Seconds until a page tries again, when nobody named a time.
+const SOON: u64 = 2;
+
+pub(super) fn routes(app: &mut web::ServiceConfig) {
+    app.service(web::resource("/api/session").route(web::get().to(whoami)).route(web::post().to(enter)))
+        .route("/api/messages", web::post().to(say));
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    token: String,
+}
+
+#[derive(Deserialize)]
+struct Words {
+    id: Uuid,
+    text: String,
+}
+
+/// There is no chat.
+pub(super) fn closed() -> HttpResponse {
+    refuse(StatusCode::NOT_FOUND, "the web adapter is not enabled; see [adapters.web]")
+}
+
+async fn enter(front: web::Data<Front>, request: HttpRequest, entry: web::Json<Entry>) -> HttpResponse {
+    match front.gate.enter(request.headers(), &entry.token) {
+        Ok((caller, cookie)) => {
+            let mut response = identity(&front, &caller);
+            let cookie = HeaderValue::try_from(cookie).expect("a cookie of ours holds letters, digits and =;.-_ only");
+            response.headers_mut().append(SET_COOKIE, cookie);
+            response
+        }
+        Err(denied) => denied.response(),
+    }
+}
+
+async fn whoami(front: web::Data<Front>, request: HttpRequest) -> HttpResponse {
+    match front.gate.reader(request.headers()) {
+        Ok(caller) => identity(&front, &caller),
+        Err(denied) => denied.response(),
+    }
+}
+
+fn identity(front: &Front, caller: &Caller) -> HttpResponse {
+    match &front.chat {
+        Some(chat) => HttpResponse::Ok().json(serde_json::json!({ "user": format!("{}:{}", chat.adapter, caller.user()) })),
+        None => closed(),
+    }
+}
+
+async fn say(front: web::Data<Front>, request: HttpRequest, words: web::Json<Words>) -> HttpResponse {
+    let (caller, chat) = match (front.gate.writer(request.headers()), &front.chat) {
+        (Err(denied), _) => return denied.response(),
+        (_, None) => return closed(),
+        (Ok(caller), Some(chat)) => (caller, chat),
+    };
+    let Words { id, text } = words.into_inner();
+    if text.trim().is_empty() {
+        return refuse(StatusCode::BAD_REQUEST, "there is nothing in the message");
+    }
+    let delivery = DeliveryId::new(id.to_string());
+    let Ok(taken) = chat.hub.offer(inbound(&caller, delivery.clone(), text.clone())) else {
+        return later("too many messages wait; yours was not taken in yet", SOON);
+    };
+    match tokio::time::timeout(chat.accept_limit, taken).await {
+        Ok(Ok(Taken::Accepted)) => {
+            chat.hub.publish(&caller.room(), Event::Said { delivery, text });
+            HttpResponse::Ok().json(serde_json::json!({ "id": id }))
+        }
+        Ok(Ok(Taken::Later(wait))) => later("the message cannot be stored now", wait.as_secs().max(1)),
+        Ok(Err(_)) => later("the message was not taken in", SOON),
+        Err(_) => later("nobody knows yet whether the message is stored; send it again under the same id", SOON),
+    }
+}
+
+fn inbound(caller: &Caller, delivery: DeliveryId, text: String) -> Inbound {
+    let user = caller.user();
+    let sender = Sender { name: format!("browser {user}"), user, person: true };
+    let message = Some(MessageId::new(delivery.as_str()));
+    let said = Said { room: caller.room(), thread: None, group: false, sender, message, text };
+    Inbound { delivery, cursor: None, content: Content::Message(said) }
+}

@@ -1,0 +1,255 @@
+//! Pages and probes over a real connection.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, ORIGIN, RETRY_AFTER, SET_COOKIE};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use serde_json::{Value, json};
+use switchboard::http::figures::Figures;
+use switchboard::http::health::{Part, Vitals};
+use switchboard_actors::platform::{Speaker, Voice};
+
+use crate::backend::{AllWell, Edge, words};
+
+/// Longer than anything here takes; only a hang reaches it.
+const HANG: Duration = Duration::from_secs(20);
+const ID: &str = "0195f0c2-0000-7000-8000-000000000001";
+
+fn client() -> Client {
+    _ = rustls::crypto::ring::default_provider().install_default(); // another test was first
+    Client::builder().timeout(HANG).build().expect("a client")
+}
+
+/// One browser: it keeps its cookie and says where it comes from.
+struct Browser {
+    client: Client,
+    root: String,
+    cookie: String,
+}
+
+impl Browser {
+    async fn open(edge: &Edge) -> Self {
+        let (client, root) = (client(), format!("http://{}", edge.address));
+        let entry = json!({ "token": edge.token.expose() });
+        let response = client.post(format!("{root}/api/session")).header(ORIGIN, &root).json(&entry).send().await.expect("an answer");
+        assert_eq!(response.status(), StatusCode::OK);
+        let cookie = response.headers()[SET_COOKIE].to_str().expect("ASCII").split(';').next().expect("a value").to_owned();
+        Self { client, root, cookie }
+    }
+
+    fn get(&self, path: &str) -> RequestBuilder {
+        self.client.get(format!("{}{path}", self.root)).header(COOKIE, &self.cookie)
+    }
+
+    async fn say(&self, id: &str, text: &str) -> Response {
+        let request = self.client.post(format!("{}/api/messages", self.root)).header(COOKIE, &self.cookie).header(ORIGIN, &self.root);
+        request.json(&json!({ "id": id, "text": text })).send().await.expect("an answer")
+    }
+
+    async fn watch(&self, after: u64) -> Events {
+        let response = self.get(&format!("/api/events?after={after}")).send().await.expect("an answer");
+        assert_eq!(response.status(), StatusCode::OK);
+        Events { stream: Box::pin(response.bytes_stream().map(|piece| piece.expect("whole").to_vec())), text: String::new() }
+    }
+}
+
+/// An event stream, one event at a time.
+struct Events {
+    stream: std::pin::Pin<Box<dyn futures_util::Stream<Item = Vec<u8>>>>,
+    text: String,
+}
+
+impl Events {
+    /// The next event as (name, data, id); `None` at the end of the stream.
+    async fn next(&mut self) -> Option<(String, Value, Option<u64>)> {
+        loop {
+            while let Some((event, rest)) = self.text.split_once("\n\n") {
+                let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned());
+                let found = field("event:").map(|name| {
+                    let data = serde_json::from_str(&field("data:").expect("data")).expect("JSON");
+                    (name, data, field("id:").map(|id| id.parse().expect("a number")))
+                });
+                self.text = rest.to_owned();
+                if found.is_some() {
+                    return found;
+                }
+            }
+            let piece = tokio::time::timeout(HANG, self.stream.next()).await.expect("the stream hangs")?;
+            self.text.push_str(&String::from_utf8(piece).expect("UTF-8"));
+        }
+    }
+
+    /// Names and texts up to and with `last`.
+    async fn until(&mut self, last: &str) -> Vec<String> {
+        let mut seen = Vec::new();
+        while let Some((name, data, _)) = self.next().await {
+            seen.push(format!("{name} {}", data["text"].as_str().unwrap_or_default()).trim().to_owned());
+            if seen.last().is_some_and(|seen| seen == last) {
+                return seen;
+            }
+        }
+        panic!("{last:?} never came; {seen:?}");
+    }
+}
+
+async fn echo(said: &switchboard_actors::platform::Said, speaker: Arc<dyn Speaker>, rooms: &crate::backend::Rooms) {
+    let text = format!("you said {}", said.text);
+    let number = rooms.add(&said.room, Some(Voice::Agent), None, &text).expect("a reply has no delivery");
+    speaker.send(words(&said.room, number, Voice::Agent, &text)).await.expect("nobody refuses");
+}
+
+#[actix_rt::test]
+async fn g1_a_message_is_taken_in_once_answered_and_shown_to_who_comes_later() {
+    let edge = Edge::start(Arc::new(AllWell), &[]);
+    let gateway = actix_rt::spawn(Edge::answer(edge.hub.clone(), edge.rooms.clone(), echo));
+    let browser = Browser::open(&edge).await;
+    let mut events = browser.watch(0).await;
+    assert_eq!(events.until("ready").await, ["ready"]);
+    assert_eq!(browser.say(ID, "hello").await.status(), StatusCode::OK);
+    assert_eq!(browser.say(ID, "hello").await.status(), StatusCode::OK, "a repeat is accepted as well");
+    assert_eq!(edge.rooms.heard(), ["hello"], "and counts once");
+    assert!(events.until("line you said hello").await.len() <= 3);
+    let mut later = browser.watch(0).await;
+    assert_eq!(later.until("ready").await, ["line hello", "line you said hello", "ready"]);
+    let mut again = browser.watch(2).await;
+    assert_eq!(again.until("ready").await, ["line you said hello", "ready"], "own words are known, replies may have changed");
+    let other = Browser::open(&edge).await;
+    assert_eq!(other.watch(0).await.until("ready").await, ["ready"], "another browser is another room");
+    gateway.abort();
+    edge.stop().await;
+}
+
+#[actix_rt::test]
+async fn nothing_is_confirmed_that_nobody_took_in() {
+    let edge = Edge::start(Arc::new(AllWell), &[("SWITCHBOARD__HTTP__ACCEPT_LIMIT", "50ms"), ("SWITCHBOARD__HTTP__WAITING", "1")]);
+    let browser = Browser::open(&edge).await;
+    for _ in 0..2 {
+        // The first waits for a receipt in vain, the second finds no room.
+        let response = browser.say(ID, "hello").await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[RETRY_AFTER], "2");
+    }
+    edge.stop().await;
+}
+
+#[actix_rt::test]
+async fn g23_every_path_but_probes_and_the_empty_page_wants_the_token() {
+    let edge = Edge::start(Arc::new(AllWell), &[]);
+    let root = format!("http://{}", edge.address);
+    let client = client();
+    let message = json!({ "id": ID, "text": "hello" });
+    for (path, expected) in [
+        ("/", 200),
+        ("/page.js", 200),
+        ("/page.css", 200),
+        ("/icon.svg", 200),
+        ("/livez", 200),
+        ("/readyz", 200),
+        ("/metrics", 401),
+        ("/api/session", 401),
+        ("/api/events", 401),
+        ("/api/messages", 404),
+        ("/elsewhere", 404),
+    ] {
+        let response = client.get(format!("{root}{path}")).send().await.expect("an answer");
+        assert_eq!(response.status().as_u16(), expected, "{path}");
+        assert!(response.headers()["content-security-policy"].to_str().expect("ASCII").starts_with("default-src 'none'"), "{path}");
+        let text = response.text().await.expect("a body");
+        assert!(!text.contains(edge.token.expose()), "{path}");
+    }
+    let post = |path: &str| client.post(format!("{root}{path}"));
+    let bearer = format!("Bearer {}", edge.token.expose());
+    let cases = [
+        (post("/api/messages").json(&message), 401),
+        (post("/api/messages").header(AUTHORIZATION, "Bearer nonsense").json(&message), 401),
+        (post("/api/messages").header(AUTHORIZATION, &bearer).header(ORIGIN, "http://evil.example").json(&message), 403),
+        (post("/api/messages").header(AUTHORIZATION, &bearer).header(HOST, "evil.example").json(&message), 421),
+        (post("/api/messages").header(AUTHORIZATION, &bearer).header(CONTENT_TYPE, "text/plain").body(message.to_string()), 415),
+        (post("/api/messages").header(AUTHORIZATION, &bearer).json(&json!({ "id": "1", "text": "x" })), 400),
+        (post("/api/messages").header(AUTHORIZATION, &bearer).json(&json!({ "id": ID, "text": " \n" })), 400),
+        (post("/api/messages").header(AUTHORIZATION, &bearer).json(&json!({ "id": ID, "text": "x".repeat(1 << 20) })), 413),
+        (post("/api/session").header(ORIGIN, &root).json(&json!({ "token": "nonsense" })), 401),
+        (post("/api/session").json(&json!({ "token": edge.token.expose() })), 403),
+        (client.get(format!("{root}/metrics")).header(AUTHORIZATION, &bearer), 200),
+    ];
+    for (request, expected) in cases {
+        let response = request.send().await.expect("an answer");
+        let status = response.status().as_u16();
+        let text = response.text().await.expect("a body");
+        assert_eq!(status, expected, "{text}");
+        assert!(status == 200 || text.starts_with("{\"error\":"), "{text}");
+    }
+    assert_eq!(edge.rooms.heard(), Vec::<String>::new());
+    edge.stop().await;
+}
+
+/// Well as long as it is told so.
+struct Changing(Arc<AtomicBool>);
+
+impl Vitals for Changing {
+    fn live(&self) -> Vec<Part> {
+        vec![Part::well("supervisor")]
+    }
+
+    fn ready(&self) -> Vec<Part> {
+        match self.0.load(Ordering::SeqCst) {
+            true => vec![Part::well("ledger")],
+            false => vec![Part::well("adapter web"), Part::unwell("ledger", "disk full")],
+        }
+    }
+
+    fn figures(&self) -> Figures {
+        Figures::default()
+    }
+}
+
+#[actix_rt::test]
+async fn g25_readiness_names_the_part_that_is_not_ready() {
+    let well = Arc::new(AtomicBool::new(false));
+    let edge = Edge::start(Arc::new(Changing(well.clone())), &[]);
+    let client = client();
+    let probe = async |path: &str| {
+        let response = client.get(format!("http://{}{path}", edge.address)).header(HOST, "10.0.0.7").send().await.expect("an answer");
+        (response.status().as_u16(), response.json::<Value>().await.expect("JSON"))
+    };
+    assert_eq!(probe("/livez").await, (200, json!({ "live": true, "troubled": [] })));
+    assert_eq!(probe("/readyz").await, (503, json!({ "ready": false, "troubled": [{ "name": "ledger", "trouble": "disk full" }] })));
+    well.store(true, Ordering::SeqCst);
+    assert_eq!(probe("/readyz").await, (200, json!({ "ready": true, "troubled": [] })));
+    edge.door.close();
+    assert_eq!(probe("/readyz").await.0, 503);
+    assert_eq!(probe("/livez").await.0, 200);
+    edge.stop().await;
+}
+
+#[actix_rt::test]
+async fn closing_the_door_ends_streams_and_names_a_time() {
+    let edge = Edge::start(Arc::new(AllWell), &[("SWITCHBOARD__HTTP__STREAMS", "1")]);
+    let browser = Browser::open(&edge).await;
+    let mut events = browser.watch(0).await;
+    events.until("ready").await;
+    let second = browser.get("/api/events").send().await.expect("an answer");
+    assert_eq!((second.status().as_u16(), &second.headers()[RETRY_AFTER]), (503, &"10".parse().expect("a header")));
+    edge.door.close();
+    assert_eq!(events.next().await, None);
+    assert_eq!(edge.hub.watched(), 0);
+    let refused = browser.say(ID, "hello").await;
+    assert_eq!((refused.status().as_u16(), &refused.headers()[RETRY_AFTER]), (503, &"3".parse().expect("a header")));
+    tokio::time::timeout(HANG, edge.stop()).await.expect("an event stream must not hold the server");
+}
+
+#[actix_rt::test]
+async fn a_page_is_sent_signs_of_life() {
+    let edge = Edge::start(Arc::new(AllWell), &[("SWITCHBOARD__HTTP__HEARTBEAT", "10ms")]);
+    let browser = Browser::open(&edge).await;
+    let mut stream = browser.get("/api/events").send().await.expect("an answer").bytes_stream();
+    let mut text = String::new();
+    while !text.contains(": still here") {
+        let piece = tokio::time::timeout(HANG, stream.next()).await.expect("silence").expect("no end").expect("whole");
+        text.push_str(&String::from_utf8_lossy(&piece));
+    }
+    edge.stop().await;
+}
