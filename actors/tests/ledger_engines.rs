@@ -104,7 +104,7 @@ impl Player {
             13 => Step::Settle(Settle { seq: self.row(b), replies: self.answers(rest, None, Word::Command) }),
             14 => {
                 let before = Seq(self.seq.saturating_sub(u64::from(b % 6)));
-                Step::Clear(Clear { session: session(a), before, forget: c.is_multiple_of(2) })
+                Step::Clear(Clear { session: session(a), before, forget: c.is_multiple_of(2), by: None })
             }
             15..=20 => {
                 let id = TurnId(self.number(d));

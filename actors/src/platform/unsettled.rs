@@ -37,6 +37,15 @@ impl Unsettled {
         offers
     }
 
+    /// What is not known to be accepted, in its order: for whoever listens next.
+    pub fn unaccepted(&mut self) -> Vec<Inbound> {
+        for waiting in &mut self.waiting {
+            waiting.taken = waiting.taken.or_else(|| waiting.receipt.try_recv().ok());
+        }
+        let open = self.waiting.drain(..).filter(|waiting| waiting.taken != Some(Taken::Accepted));
+        open.map(|waiting| waiting.inbound).collect()
+    }
+
     /// Waits for all receipts. Empty when everything was accepted, else what was not, in its order, offered again after the
     /// longest pause that anybody asked for.
     pub async fn settled(&mut self) -> Vec<Offer> {

@@ -433,6 +433,12 @@ impl Book {
     }
 
     pub(super) fn clear(&mut self, clear: &Clear) -> Outcome {
+        if let Some(command) = clear.by {
+            let sql = "SELECT EXISTS (SELECT 1 FROM inbox WHERE seq = ?1)";
+            if !self.conn.prepare_cached(sql)?.query_row([int(command)], |row| row.get::<_, bool>(0))? {
+                return Ok(Done::Lost);
+            }
+        }
         let Some(session) = self.find_session(&clear.session)? else {
             return Ok(Done::Cleared { messages: 0, running: None, cut: 0 });
         };

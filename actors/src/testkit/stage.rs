@@ -1,0 +1,293 @@
+//! A scripted platform: it outlives the gateway, as the real one does, redelivers what was not accepted, and can be told to misbehave.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::Notify;
+
+use super::trace::Trace;
+use crate::clock::{Clock, Wall};
+use crate::ids::{Account, Cursor, DeliveryId, MessageId, OutboxId, RoomId, ThreadId, UserId};
+use crate::platform::unsettled::Unsettled;
+use crate::platform::{
+    Abilities, Connection, Content, Inbound, Listener, Offer, Outgoing, Platform, PlatformError, Said, Sender, SpeakError, Speaker, Voice,
+};
+
+/// A scripted platform. Clones are the same one.
+#[derive(Clone)]
+pub struct Stage {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    abilities: Abilities,
+    state: Mutex<State>,
+    news: Notify,
+    trace: Trace,
+}
+
+struct State {
+    clock: Clock,
+    /// What people said and nobody has accepted, in order.
+    pending: VecDeque<Inbound>,
+    deliveries: u64,
+    sent: Vec<Sent>,
+    keys: HashMap<OutboxId, MessageId>,
+    groups: HashSet<RoomId>,
+    mood: Mood,
+    connects: u32,
+}
+
+/// One message that a chat saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// When.
+    pub at: Wall,
+    /// The room.
+    pub room: RoomId,
+    /// The words, as they stand after the last edit.
+    pub text: String,
+    /// Whose.
+    pub voice: Voice,
+    /// The key that it was sent under.
+    pub key: OutboxId,
+}
+
+/// How the platform behaves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mood {
+    /// It cannot be connected to, and loses who is.
+    pub down: bool,
+    /// Sends take this long.
+    pub slow: Duration,
+    /// Sends to these rooms never end.
+    pub hanging: HashSet<RoomId>,
+    /// Sends to these rooms are refused for good.
+    pub refusing: HashSet<RoomId>,
+    /// Every send is told to wait this long, first.
+    pub busy: Option<Duration>,
+    /// Sends arrive, but the answer is lost.
+    pub mumbling: bool,
+}
+
+impl Stage {
+    /// A platform with these abilities.
+    pub fn new(abilities: Abilities, clock: Clock, trace: Trace) -> Self {
+        let state = State {
+            clock,
+            pending: VecDeque::new(),
+            deliveries: 0,
+            sent: Vec::new(),
+            keys: HashMap::new(),
+            groups: HashSet::new(),
+            mood: Mood::default(),
+            connects: 0,
+        };
+        Self { shared: Arc::new(Shared { abilities, state: Mutex::new(state), news: Notify::new(), trace }) }
+    }
+
+    /// Abilities of a platform that edits nothing and takes no key.
+    pub fn plain() -> Abilities {
+        Abilities { edits: false, idempotent: false, max_units: 4096 }
+    }
+
+    /// `user` says something in `room`.
+    pub fn say(&self, room: &str, user: &str, text: &str) -> DeliveryId {
+        let mut state = self.state();
+        state.deliveries += 1;
+        let number = state.deliveries;
+        let delivery = DeliveryId::new(number.to_string());
+        let group = state.groups.contains(&RoomId::new(room));
+        self.shared.trace.note(state.clock.wall(), format!("{user} in {room}"), text);
+        let said = Said {
+            room: RoomId::new(room),
+            thread: None,
+            group,
+            sender: Sender { user: UserId::new(user), name: user.into(), person: true },
+            message: None,
+            text: text.into(),
+        };
+        let inbound = Inbound { delivery: delivery.clone(), cursor: Some(Cursor::new(number.to_string())), content: Content::Message(said) };
+        state.pending.push_back(inbound);
+        drop(state);
+        self.shared.news.notify_waiters();
+        delivery
+    }
+
+    /// Says something again under a delivery id that was used before, as platforms do.
+    pub fn redeliver(&self, delivery: &DeliveryId, room: &str, user: &str, text: &str) {
+        self.say(room, user, text);
+        if let Some(last) = self.state().pending.back_mut() {
+            last.delivery = delivery.clone();
+        }
+    }
+
+    /// Several people share this room.
+    pub fn make_group(&self, room: &str) {
+        self.state().groups.insert(RoomId::new(room));
+    }
+
+    /// Changes how it behaves.
+    pub fn set_mood(&self, change: impl FnOnce(&mut Mood)) {
+        change(&mut self.state().mood);
+        self.shared.news.notify_waiters();
+    }
+
+    /// Everything that was sent, in order.
+    pub fn sent(&self) -> Vec<Sent> {
+        self.state().sent.clone()
+    }
+
+    /// What a room saw, in order.
+    pub fn heard_in(&self, room: &str) -> Vec<String> {
+        self.state().sent.iter().filter(|sent| sent.room.as_str() == room).map(|sent| sent.text.clone()).collect()
+    }
+
+    /// How often it was connected to.
+    pub fn connects(&self) -> u32 {
+        self.state().connects
+    }
+
+    /// What was said and not accepted.
+    pub fn unaccepted(&self) -> usize {
+        self.state().pending.len()
+    }
+
+    /// Another life has another clock.
+    pub(super) fn set_clock(&self, clock: Clock) {
+        self.state().clock = clock;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Platform for Stage {
+    fn kind(&self) -> &'static str {
+        "stage"
+    }
+
+    fn abilities(&self) -> Abilities {
+        self.shared.abilities
+    }
+
+    fn connect(&self) -> BoxFuture<'static, Result<Connection, PlatformError>> {
+        let stage = self.clone();
+        Box::pin(async move {
+            let mut state = stage.state();
+            state.connects += 1;
+            if state.mood.down {
+                return Err(PlatformError::Broken { reason: "the stage is dark".into(), retry_after: None });
+            }
+            drop(state);
+            let ear = Ear { stage: stage.clone(), unsettled: Unsettled::default(), greeted: false };
+            Ok(Connection { account: Account::new("stage:1"), listener: Box::new(ear), speaker: Arc::new(Voicebox(stage)) })
+        })
+    }
+}
+
+struct Ear {
+    stage: Stage,
+    unsettled: Unsettled,
+    greeted: bool,
+}
+
+impl Ear {
+    async fn hear(&mut self) -> Result<Vec<Offer>, PlatformError> {
+        // The evidence that the connection receives.
+        if !std::mem::replace(&mut self.greeted, true) {
+            return Ok(Vec::new());
+        }
+        let again = self.unsettled.settled().await;
+        if !again.is_empty() {
+            return Ok(again);
+        }
+        loop {
+            let news = self.stage.shared.news.notified();
+            let batch: Vec<Inbound> = {
+                let mut state = self.stage.state();
+                if state.mood.down {
+                    return Err(PlatformError::Broken { reason: "the stage went dark".into(), retry_after: None });
+                }
+                state.pending.drain(..).collect()
+            };
+            if !batch.is_empty() {
+                return Ok(self.unsettled.offer(batch));
+            }
+            // Now and then it says that nobody said anything, as a long poll does.
+            if tokio::time::timeout(Duration::from_secs(30), news).await.is_err() {
+                return Ok(Vec::new());
+            }
+        }
+    }
+}
+
+impl Listener for Ear {
+    fn resume(&mut self, _: Option<Cursor>) {}
+
+    fn next(&mut self) -> BoxFuture<'_, Result<Vec<Offer>, PlatformError>> {
+        Box::pin(self.hear())
+    }
+}
+
+impl Drop for Ear {
+    /// What was offered and not accepted is offered to whoever connects next.
+    fn drop(&mut self) {
+        let mut state = self.stage.state();
+        for inbound in self.unsettled.unaccepted().into_iter().rev() {
+            state.pending.push_front(inbound);
+        }
+    }
+}
+
+struct Voicebox(Stage);
+
+impl Speaker for Voicebox {
+    fn send(&self, out: Outgoing) -> BoxFuture<'_, Result<MessageId, SpeakError>> {
+        Box::pin(async move {
+            let mood = self.0.state().mood.clone();
+            if mood.hanging.contains(&out.room) {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(mood.slow).await;
+            if mood.down {
+                return Err(SpeakError::Broken("the stage is dark".into()));
+            }
+            if mood.refusing.contains(&out.room) {
+                return Err(SpeakError::Refused("nobody is there".into()));
+            }
+            let mut state = self.0.state();
+            if let Some(after) = state.mood.busy.take() {
+                return Err(SpeakError::RetryAfter { after, room_only: false });
+            }
+            if let (true, Some(known)) = (self.0.shared.abilities.idempotent, state.keys.get(&out.key)) {
+                return Ok(known.clone());
+            }
+            let message = MessageId::new((state.sent.len() + 1).to_string());
+            let at = state.clock.wall();
+            self.0.shared.trace.note(at, format!("→ {}", out.room), out.text.clone());
+            state.keys.insert(out.key, message.clone());
+            state.sent.push(Sent { at, room: out.room, text: out.text, voice: out.voice, key: out.key });
+            if mood.mumbling { Err(SpeakError::Unknown("no answer".into())) } else { Ok(message) }
+        })
+    }
+
+    fn edit(&self, out: Outgoing, message: MessageId) -> BoxFuture<'_, Result<(), SpeakError>> {
+        Box::pin(async move {
+            let mut state = self.0.state();
+            let place = message.as_str().parse::<usize>().ok().and_then(|number| number.checked_sub(1));
+            match place.and_then(|place| state.sent.get_mut(place)) {
+                Some(sent) => sent.text = out.text,
+                None => return Err(SpeakError::Refused("no such message".into())),
+            }
+            Ok(())
+        })
+    }
+
+    fn typing(&self, _: RoomId, _: Option<ThreadId>) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+}

@@ -1,0 +1,254 @@
+//! A world: the real actors between scripted platforms and agents, on a paused clock, life after life on the same ledger.
+//!
+//! Each life has a runtime of its own. A life that shuts down must leave no actor behind; one that is cut is dropped with everything in
+//! it, as a power cut would. Wall time runs on from life to life.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::stage::Stage;
+use super::trace::Trace;
+use crate::agent::Agent;
+use crate::agent::demo::Demo;
+use crate::clock::{Clock, Wall};
+use crate::ids::{AdapterName, AgentName};
+use crate::ledger::memory::MemoryLedger;
+use crate::ledger::{Knowledge, Ledger, Question};
+use crate::platform::Abilities;
+use crate::protocol::{Bulletin, GetStatus, Inquire, Shutdown, Status};
+use crate::settings::{Access, AdapterSettings, Settings};
+use crate::shutdown::{Phase, RequestedBy, ShutdownKind, ShutdownReport};
+use crate::supervisor::{Gateway, Place, Ports, Supervisor};
+
+/// When every world begins.
+const ORIGIN: Wall = Wall(1_000_000_000_000);
+
+/// How a life opens the ledger.
+type Open = Box<dyn FnMut() -> Box<dyn Ledger>>;
+
+/// A world.
+pub struct World {
+    /// How the next life is set.
+    pub settings: Settings,
+    /// What happened so far.
+    pub trace: Trace,
+    stages: Vec<(AdapterSettings, Stage)>,
+    agents: HashMap<AgentName, Arc<dyn Agent>>,
+    open: Open,
+    marker: Option<std::path::PathBuf>,
+    latency: Duration,
+    now: Wall,
+}
+
+/// One life of the gateway.
+pub struct Life {
+    /// The gateway.
+    pub gateway: Gateway,
+    /// The time of this life.
+    pub clock: Clock,
+    stages: HashMap<AdapterName, Stage>,
+    bulletins: Rc<RefCell<Vec<Bulletin>>>,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl World {
+    /// A world with the platform `stage`, open to everybody, the demo agent, and a ledger in memory whose commits take a millisecond.
+    pub fn new() -> Self {
+        let ledger = MemoryLedger::new();
+        let mut world = Self {
+            settings: Settings::defaults(),
+            trace: Trace::default(),
+            stages: Vec::new(),
+            agents: HashMap::from([(AgentName::new("demo"), Arc::new(Demo) as Arc<dyn Agent>)]),
+            open: Box::new(move || Box::new(ledger.shared())),
+            marker: None,
+            latency: Duration::from_millis(1),
+            now: ORIGIN,
+        };
+        world.add_stage("stage", Stage::plain());
+        world
+    }
+
+    /// Another platform.
+    pub fn add_stage(&mut self, name: &str, abilities: Abilities) -> Stage {
+        self.stages.retain(|(set, _)| set.name.as_str() != name);
+        let stage = Stage::new(abilities, Clock::from_origin(self.now), self.trace.clone());
+        let access = Access { allow: vec!["*".into()], admins: vec![format!("{name}:boss")], pairing: false };
+        let set = AdapterSettings { name: AdapterName::new(name), access, rate: None, agent: AgentName::new("demo") };
+        self.stages.push((set, stage.clone()));
+        stage
+    }
+
+    /// A platform.
+    pub fn stage(&self, name: &str) -> Stage {
+        self.stages.iter().find(|(set, _)| set.name.as_str() == name).map(|(_, stage)| stage.clone()).expect("a stage of this world")
+    }
+
+    /// How an adapter is set.
+    pub fn adapter(&mut self, name: &str) -> &mut AdapterSettings {
+        self.stages.iter_mut().find(|(set, _)| set.name.as_str() == name).map(|(set, _)| set).expect("a stage of this world")
+    }
+
+    /// Who answers.
+    pub fn set_agent(&mut self, agent: impl Agent) {
+        self.agents.insert(AgentName::new("demo"), Arc::new(agent));
+    }
+
+    /// Where the ledger of each life comes from, instead of memory.
+    pub fn set_ledger(&mut self, open: impl FnMut() -> Box<dyn Ledger> + 'static) {
+        self.open = Box::new(open);
+    }
+
+    /// Where the clean-shutdown flag is kept; without it none is.
+    pub fn set_marker(&mut self, path: impl Into<std::path::PathBuf>) {
+        self.marker = Some(path.into());
+    }
+
+    /// Time passes while nobody lives.
+    pub fn pass(&mut self, span: Duration) {
+        self.now = self.now.plus(span);
+    }
+
+    /// The trace since the world began.
+    pub fn text(&self) -> String {
+        self.trace.text(ORIGIN)
+    }
+
+    /// Lives one life: starts the gateway, waits until it is ready, and plays. A life that did not shut down ends as by a power cut.
+    ///
+    /// # Panics
+    /// When a life that shut down left an actor behind.
+    pub fn life<R>(&mut self, play: impl AsyncFnOnce(&Life) -> R) -> R {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime can be built");
+        let local = tokio::task::LocalSet::new();
+        let ended = Rc::new(Cell::new(self.now));
+        let result = local.block_on(&runtime, async {
+            let life = self.begin();
+            life.until(|bulletins| bulletins.contains(&Bulletin::Ready)).await;
+            let result = play(&life).await;
+            ended.set(life.clock.wall());
+            if life.report().is_some() {
+                life.expect_nobody().await;
+            }
+            result
+        });
+        self.now = ended.get();
+        result
+    }
+
+    fn begin(&mut self) -> Life {
+        let clock = Clock::from_origin(self.now);
+        let bulletins: Rc<RefCell<Vec<Bulletin>>> = Rc::default();
+        let (told, trace, time) = (bulletins.clone(), self.trace.clone(), clock.clone());
+        for (_, stage) in &self.stages {
+            stage.set_clock(clock.clone());
+        }
+        let runtime = tokio::runtime::Handle::current();
+        let gateway = Supervisor::start(Ports {
+            settings: Arc::new(self.settings.clone()),
+            clock: clock.clone(),
+            version: "world".into(),
+            ledger: (self.open)(),
+            place: Place::Inline(self.latency),
+            marker: self.marker.clone(),
+            adapters: self.stages.iter().map(|(set, stage)| (set.clone(), Arc::new(stage.clone()) as Arc<_>)).collect(),
+            agents: self.agents.clone(),
+            io: runtime.clone(),
+            agent_runtime: runtime,
+            bulletin: Box::new(move |bulletin| {
+                match &bulletin {
+                    Bulletin::Phase(Phase::Quiesce | Phase::RollCall | Phase::Flush | Phase::Disconnect | Phase::Close) => {}
+                    Bulletin::Phase(phase) => trace.note(time.wall(), phase.as_str(), ""),
+                    Bulletin::Down(report) => trace.note(time.wall(), "down", report.verdict.to_string()),
+                    Bulletin::Ready | Bulletin::GoingDown { .. } | Bulletin::Lost(_) => {}
+                }
+                told.borrow_mut().push(bulletin);
+            }),
+        });
+        let stages = self.stages.iter().map(|(set, stage)| (set.name.clone(), stage.clone())).collect();
+        Life { gateway, clock, stages, bulletins }
+    }
+}
+
+impl Life {
+    /// `user` says something in `room` of the platform `stage`, and everything that follows at once happens.
+    pub async fn say(&self, room: &str, user: &str, text: &str) {
+        self.stages[&AdapterName::new("stage")].say(room, user, text);
+        self.settle().await;
+    }
+
+    /// Lets everything happen that needs no time to speak of: a tenth of a second.
+    pub async fn settle(&self) {
+        self.pass(Duration::from_millis(100)).await;
+    }
+
+    /// Time passes.
+    pub async fn pass(&self, span: Duration) {
+        tokio::time::sleep(span).await;
+    }
+
+    /// Shuts down and returns what it came to.
+    ///
+    /// # Panics
+    /// When no report comes.
+    pub async fn shut_down(&self, kind: ShutdownKind) -> ShutdownReport {
+        self.shutdown(Shutdown { kind, grace: None, requested_by: RequestedBy::Embedder, reason: None }).await
+    }
+
+    /// Shuts down as asked and returns what it came to.
+    ///
+    /// # Panics
+    /// When no report comes.
+    pub async fn shutdown(&self, shutdown: Shutdown) -> ShutdownReport {
+        self.gateway.supervisor.send(shutdown).await.expect("the supervisor answers").expect("a report")
+    }
+
+    /// What is going on.
+    ///
+    /// # Panics
+    /// When the supervisor does not answer.
+    pub async fn status(&self) -> Status {
+        *self.gateway.supervisor.send(GetStatus).await.expect("the supervisor answers")
+    }
+
+    /// Asks the ledger.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub async fn inquire(&self, question: Question) -> Knowledge {
+        self.gateway.supervisor.send(Inquire(question)).await.expect("the supervisor answers").expect("the ledger answers")
+    }
+
+    /// The report of the shutdown, once it is over.
+    pub fn report(&self) -> Option<Arc<ShutdownReport>> {
+        self.bulletins.borrow().iter().find_map(|bulletin| match bulletin {
+            Bulletin::Down(report) => Some(report.clone()),
+            _ => None,
+        })
+    }
+
+    /// Waits for a bulletin, without end: what never comes is found by the test's own limit.
+    pub async fn until(&self, seen: impl Fn(&[Bulletin]) -> bool) {
+        while !seen(&self.bulletins.borrow()) {
+            self.pass(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Everybody who lived is gone.
+    async fn expect_nobody(&self) {
+        self.settle().await;
+        assert_eq!(self.gateway.nursery.lives(), 0, "actors outlived the shutdown");
+    }
+}

@@ -1,0 +1,4 @@
+//! Worlds: real actors, scripted edges, a paused clock, a trace compared as text.
+
+#[path = "worlds/shutdown.rs"]
+mod shutdown;
