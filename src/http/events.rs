@@ -65,10 +65,10 @@ fn replay(lines: &[RoomLine], after: Seq, user: &str) -> String {
     let missed = lines.iter().filter(|line| line.seq > after || line.voice.is_some());
     let mut text = String::from("retry: 1000\n\n");
     text.extend(missed.map(shown));
-    let newest = lines.last().map_or(after, |line| line.seq.max(after));
-    // The last id decides where the page goes on, whatever was repeated before it.
-    text.push_str(&format!("id: {newest}\n"));
-    text.push_str(&event("ready", None, &serde_json::json!({ "user": user })));
+    // The last id decides where the page goes on, whatever was repeated before it. One that is lower than what the page has
+    // tells it that this is another ledger, with other lines under the same numbers.
+    let newest = lines.last().map_or(Seq(0), |line| line.seq);
+    text.push_str(&event("ready", Some(newest), &serde_json::json!({ "user": user })));
     text
 }
 

@@ -183,7 +183,9 @@ function listen() {
   on("said", showSaid);
   on("typing", () => typing(true));
   on("ready", ({ user }, event) => {
-    after = Math.max(after, Number(event.lastEventId) || 0);
+    const newest = Number(event.lastEventId) || 0;
+    if (newest < after) return anew();
+    after = newest;
     el("user").textContent = user;
     state("up", "connected");
     banner("");
@@ -192,6 +194,16 @@ function listen() {
     sendAll();
   });
   stream.onerror = () => away();
+}
+
+// The gateway has another ledger than before: its numbers mean other lines. What is not stored yet is kept.
+function anew() {
+  after = 0;
+  byNumber.clear();
+  byDelivery.clear();
+  el("log").replaceChildren();
+  outbox().forEach(pending);
+  listen();
 }
 
 // The stream ended. A browser tries again by itself only after some errors; here it is one way for all of them.
