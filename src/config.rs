@@ -1,7 +1,7 @@
 //! The configuration of the daemon: layers merged, every fault found at once, secrets fetched.
 //!
 //! Layers, the later wins: `config/default.toml` (compiled in), one file, `SWITCHBOARD__SECTION__KEY`. Nothing here starts
-//! anything, and nothing here prints a secret. Where a value may stand is [`layers`], what is known in it [`sections`],
+//! anything, and nothing here prints a secret. Where a value may stand is `layers`, what is known in it [`sections`],
 //! [`agents`] and [`adapters`].
 
 pub mod adapters;

@@ -24,6 +24,7 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use switchboard_actors::ids::AdapterName;
 use switchboard_actors::platform::web::Hub;
 use tokio::sync::Semaphore;
+use uuid::Uuid;
 
 use crate::config::Http;
 use crate::token::Token;
@@ -58,6 +59,7 @@ pub struct Front {
 pub struct Chat {
     hub: Hub,
     adapter: AdapterName,
+    ledger: Uuid,
     streams: Arc<Semaphore>,
     accept_limit: Duration,
     heartbeat: Duration,
@@ -66,11 +68,13 @@ pub struct Chat {
 }
 
 impl Chat {
-    /// The chat of an adapter over its hub; a page may send messages of `message_bytes`, as `[session]` says.
-    pub fn new(hub: Hub, adapter: AdapterName, http: &Http, message_bytes: u32) -> Self {
+    /// The chat of an adapter over its hub; a page may send messages of `message_bytes`, as `[session]` says. The `ledger`'s id
+    /// tells pages whose numbers they see.
+    pub fn new(hub: Hub, adapter: AdapterName, ledger: Uuid, http: &Http, message_bytes: u32) -> Self {
         Self {
             hub,
             adapter,
+            ledger,
             streams: Arc::new(Semaphore::new(http.streams as usize)),
             accept_limit: http.accept_limit,
             heartbeat: http.heartbeat,

@@ -8,7 +8,7 @@
 //! | SIGUSR1 | restart | ignored |
 //! | SIGHUP | reload, one day | ignored |
 //!
-//! Only SIGTERM and SIGINT are counted; equal signals within [`TOGETHER`] are one. The third is carried out by the thread that
+//! Only SIGTERM and SIGINT are counted; equal signals within half a second are one. The third is carried out by the thread that
 //! hears it, so that it works while every runtime hangs.
 
 use std::fmt;

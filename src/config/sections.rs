@@ -254,6 +254,26 @@ fn bounds(settings: &Settings, daemon: &Daemon, merged: &Merged, faults: &mut Ve
             refuse(key, format!("is longer than {most}"), "Shorten it, or lengthen the other");
         }
     }
+    if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&daemon.log.level) {
+        refuse(
+            "log.level",
+            format!("{:?} is not a filter ({error})", daemon.log.level),
+            "Write for example \"info\" or \"info,switchboard_actors=debug\"",
+        );
+    }
+    places(daemon, merged, faults);
+    people("access.allow", &settings.access.allow, true, merged, faults);
+    people("access.admins", &settings.access.admins, false, merged, faults);
+}
+
+/// Paths, addresses and names of hosts.
+fn places(daemon: &Daemon, merged: &Merged, faults: &mut Vec<Fault>) {
+    let mut refuse = |key: &str, wrong: String, remedy: &str| faults.push(Fault::new(merged.origin(key), key, wrong, remedy));
+    for (key, path) in [("state_dir", &daemon.state_dir), ("control.socket", &daemon.control.socket)] {
+        if !path.as_os_str().is_empty() && !path.is_absolute() {
+            refuse(key, format!("{path:?} depends on where a command is started"), "Write the whole path, beginning with /");
+        }
+    }
     let port = daemon.http.port();
     if daemon.http.host().is_empty() || daemon.http.host().contains(char::is_whitespace) || port.is_none() {
         refuse("http.listen", format!("{:?} is not host:port", daemon.http.listen), "Write for example \"127.0.0.1:7878\"");
@@ -267,15 +287,6 @@ fn bounds(settings: &Settings, daemon: &Daemon, merged: &Merged, faults: &mut Ve
             );
         }
     }
-    if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&daemon.log.level) {
-        refuse(
-            "log.level",
-            format!("{:?} is not a filter ({error})", daemon.log.level),
-            "Write for example \"info\" or \"info,switchboard_actors=debug\"",
-        );
-    }
-    people("access.allow", &settings.access.allow, true, merged, faults);
-    people("access.admins", &settings.access.admins, false, merged, faults);
 }
 
 /// Refuses entries that are not `adapter:user` of an adapter that exists.

@@ -114,6 +114,7 @@ fn bounds_beyond_the_types() {
     check("[ledger]\nkeep = \"23h\"", &[], &[&["ledger.keep", "24h"]]);
     check("[http]\nlisten = \"7878\"", &[], &[&["http.listen", "host:port"]]);
     check("[http]\nlisten = \"localhost:99999\"", &[], &[&["http.listen", "host:port"]]);
+    check("state_dir = \"~/state\"", &[], &[&["state_dir", "beginning with /"]]);
     check("[http]\nhosts = [\"https://x/\"]", &[], &[&["http.hosts", "not a host name"]]);
     check("[log]\nlevel = \"loud=what\"", &[], &[&["log.level", "not a filter"]]);
     check("[outbox]\nretry_first = \"1h\"", &[], &[&["outbox.retry_first", "outbox.retry_most"]]);

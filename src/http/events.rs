@@ -51,8 +51,8 @@ async fn events(front: web::Data<Front>, request: HttpRequest, from: web::Query<
             return later("the conversation cannot be read now", 3);
         }
     };
-    let user = format!("{}:{}", chat.adapter, caller.user());
-    let feed = Feed::new(replay(&lines, after, &user), watch, &front, chat.heartbeat, permit);
+    let whose = serde_json::json!({ "user": format!("{}:{}", chat.adapter, caller.user()), "ledger": chat.ledger });
+    let feed = Feed::new(replay(&lines, after, &whose), watch, &front, chat.heartbeat, permit);
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/event-stream"))
         .insert_header((CACHE_CONTROL, "no-store"))
@@ -60,15 +60,15 @@ async fn events(front: web::Data<Front>, request: HttpRequest, from: web::Query<
         .streaming(feed.stream())
 }
 
-/// What a page that has everything up to `after` is shown first.
-fn replay(lines: &[RoomLine], after: Seq, user: &str) -> String {
+/// What a page that has everything up to `after` is shown first. `whose` ends it: under another user or another ledger the same
+/// numbers mean other lines, and the page starts anew.
+fn replay(lines: &[RoomLine], after: Seq, whose: &serde_json::Value) -> String {
     let missed = lines.iter().filter(|line| line.seq > after || line.voice.is_some());
     let mut text = String::from("retry: 1000\n\n");
     text.extend(missed.map(shown));
-    let newest = lines.last().map_or(after, |line| line.seq.max(after));
     // The last id decides where the page goes on, whatever was repeated before it.
-    text.push_str(&format!("id: {newest}\n"));
-    text.push_str(&event("ready", None, &serde_json::json!({ "user": user })));
+    let newest = lines.last().map_or(Seq(0), |line| line.seq);
+    text.push_str(&event("ready", Some(newest), whose));
     text
 }
 

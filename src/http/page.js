@@ -8,7 +8,7 @@ const OUTBOX = "switchboard.outbox";
 const FIRST_WAIT = 1000, LONGEST_WAIT = 15000, TYPING_FADES = 9000;
 
 const byNumber = new Map(), byDelivery = new Map();
-let after = 0, stream = null, streamWait = FIRST_WAIT, sending = false, wake = null, typingTimer = 0;
+let after = 0, whose = "", stream = null, streamWait = FIRST_WAIT, sending = false, wake = null, typingTimer = 0;
 
 // --- what is not stored yet -----------------------------------------------------------------------------------------------------
 
@@ -182,8 +182,11 @@ function listen() {
   on("line", showLine);
   on("said", showSaid);
   on("typing", () => typing(true));
-  on("ready", ({ user }, event) => {
-    after = Math.max(after, Number(event.lastEventId) || 0);
+  on("ready", ({ user, ledger }, event) => {
+    const known = whose;
+    whose = user + " " + ledger;
+    if (known && known !== whose) return anew();
+    after = Number(event.lastEventId) || 0;
     el("user").textContent = user;
     state("up", "connected");
     banner("");
@@ -192,6 +195,16 @@ function listen() {
     sendAll();
   });
   stream.onerror = () => away();
+}
+
+// Another ledger than before, or another user: the same numbers mean other lines. What is not stored yet is kept.
+function anew() {
+  after = 0;
+  byNumber.clear();
+  byDelivery.clear();
+  el("log").replaceChildren();
+  outbox().forEach(pending);
+  listen();
 }
 
 // The stream ended. A browser tries again by itself only after some errors; here it is one way for all of them.

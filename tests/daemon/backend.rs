@@ -82,6 +82,7 @@ pub(crate) struct Edge {
     pub(crate) door: Door,
     pub(crate) hub: Hub,
     pub(crate) rooms: Arc<Rooms>,
+    pub(crate) ledger: uuid::Uuid,
     server: actix_web::dev::ServerHandle,
     _dir: tempfile::TempDir,
 }
@@ -101,14 +102,15 @@ impl Edge {
         let config = Config::load(None, &around).expect("a good configuration");
         let rooms = Arc::new(Rooms::default());
         let adapter = AdapterName::new("web");
+        let ledger = uuid::Uuid::new_v4();
         let hub = Hub::new(adapter.clone(), config.http.waiting as usize, rooms.clone());
-        let chat = Chat::new(hub.clone(), adapter, &config.http, config.settings.session.message_bytes);
+        let chat = Chat::new(hub.clone(), adapter, ledger, &config.http, config.settings.session.message_bytes);
         let door = Door::default();
         let front = Front::new(&config.http, &token, Some(chat), vitals, door.clone());
         let server = http::serve(Arc::new(front), listeners).expect("listeners of ours");
         let handle = server.handle();
         actix_rt::spawn(server);
-        Self { address, token, door, hub, rooms, server: handle, _dir: dir }
+        Self { address, token, door, hub, rooms, ledger, server: handle, _dir: dir }
     }
 
     /// Takes in what pages say and answers each message with `answer` of it, for ever.

@@ -114,6 +114,10 @@ async fn g1_a_message_is_taken_in_once_answered_and_shown_to_who_comes_later() {
     assert!(events.until("line you said hello").await.len() <= 3);
     let mut later = browser.watch(0).await;
     assert_eq!(later.until("ready").await, ["line hello", "line you said hello", "ready"]);
+    let mut ahead = browser.watch(99).await;
+    assert_eq!(ahead.next().await.expect("the reply").1["text"], "you said hello");
+    let (name, whose, id) = ahead.next().await.expect("the end of the log");
+    assert_eq!((&*name, &whose["ledger"], id), ("ready", &json!(edge.ledger), Some(2)), "a page must see that numbers are not its own");
     let mut again = browser.watch(2).await;
     assert_eq!(again.until("ready").await, ["line you said hello", "ready"], "own words are known, replies may have changed");
     let other = Browser::open(&edge).await;
