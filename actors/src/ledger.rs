@@ -5,6 +5,7 @@
 //! nothing and says [`Done::Lost`], so any step may safely be repeated when its fate is unknown. The one writer in front of an
 //! engine is [`LedgerActor`](writer::LedgerActor).
 
+#[cfg(any(test, feature = "testkit"))]
 pub mod contract;
 pub mod memory;
 pub mod questions;

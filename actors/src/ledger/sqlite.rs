@@ -9,6 +9,8 @@ mod open;
 mod post;
 mod rows;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod turns;
 mod upkeep;
 

@@ -46,9 +46,11 @@ pub enum Step {
     /// /stop, /new: what a session has open before a point is closed. → [`Done::Cleared`], [`Done::Lost`] without the row of the command
     /// that wants it.
     Clear(Clear),
-    /// A session takes up what waits. → [`Done::Started`], or [`Done::NothingWaiting`].
+    /// A session takes up what waits. → [`Done::Started`], or [`Done::NothingWaiting`]; [`Done::Refused`] while a turn of the session runs. The same
+    /// start again, while its turn runs, answers [`Done::Started`] again: after a commit of unknown fate nobody else would run it.
     Start(Start),
-    /// A cut turn runs again by itself. → [`Done::Started`], [`Done::Lost`]
+    /// A cut turn runs again by itself. → [`Done::Started`] (also when it is repeated while the turn runs), [`Done::Lost`]; [`Done::Refused`]
+    /// while another turn of the session runs.
     Resume(Resume),
     /// A turn that was started but not dispatched is taken back: its rows wait again, the attempt is not counted. A turn that had been cut
     /// before goes back to that. → [`Done::Ok`], [`Done::Lost`]
@@ -58,7 +60,8 @@ pub enum Step {
         /// Its attempt.
         attempt: u32,
     },
-    /// A tool call or its result joins the transcript. → [`Done::Ok`], [`Done::Lost`]
+    /// A tool call or its result joins the transcript. → [`Done::Ok`] (also when it is there already), [`Done::Lost`]; [`Done::Refused`] for a
+    /// result without its call.
     Progress {
         /// The turn.
         turn: TurnId,
@@ -76,7 +79,7 @@ pub enum Step {
     /// A notice is recorded as `sending`, before it is sent. → [`Done::Ok`], [`Done::Duplicate`] when one of the same (kind, scope, chat)
     /// exists: then it must not be sent.
     Notice(OutboxRow),
-    /// A streamed reply is recorded as `draft`, before its first send. → [`Done::Ok`]
+    /// A streamed reply is recorded as `draft`, before its first send. → [`Done::Ok`], [`Done::Duplicate`] when it is there already.
     Draft(OutboxRow),
     /// What became of an outbox row. → [`Done::Ok`], [`Done::Lost`] when the row is `sent`, `dead` or gone.
     Fate {
@@ -85,7 +88,7 @@ pub enum Step {
         /// What became of it.
         fate: Fate,
     },
-    /// A phase of a shutdown begins. → [`Done::Ok`]
+    /// A phase of a shutdown begins. → [`Done::Ok`], [`Done::Lost`] when the instance is unknown.
     Phase {
         /// Whose shutdown.
         instance: InstanceId,
@@ -94,7 +97,7 @@ pub enum Step {
         /// Now.
         at: Wall,
     },
-    /// An instance's last word. → [`Done::Ok`]
+    /// An instance's last word. → [`Done::Ok`], also when it is repeated; [`Done::Lost`] when it said another.
     Ended {
         /// The instance.
         instance: InstanceId,
@@ -107,7 +110,7 @@ pub enum Step {
         /// Now.
         at: Wall,
     },
-    /// The request that ended a process was answered. → [`Done::Ok`]
+    /// The request that ended a process was answered. → [`Done::Ok`], [`Done::Lost`] when it was before.
     Answered {
         /// The command's or turn's number that made the request.
         request: Seq,
@@ -334,8 +337,8 @@ pub struct Clear {
 /// Takes up what waits, in the order of acceptance.
 ///
 /// Rows of messages are claimed by the new turn `turn`. When the oldest waiting row is a retry, it alone is taken: the turn
-/// that it names, else the session's newest cut turn (interrupted or parked), runs again under its old id with attempt + 1 and strikes 0; without one, the newest turn's messages
-/// run as the new turn. Cut turns that the chat was told about before the oldest row taken was accepted become `superseded`.
+/// that it names, else the session's newest cut turn (interrupted or parked), runs again under its old id with attempt + 1 and strikes 0. Without one,
+/// or when the named turn is closed (an answered turn is only ever delivered), the messages of the named or newest turn run as the new turn. Cut turns that the chat was told about before the oldest row taken was accepted become `superseded`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Start {
     /// The id of the turn, if a new one starts.

@@ -50,8 +50,8 @@ impl Book {
             "INSERT INTO merged_session SELECT o.id, n.id FROM merged_chat c JOIN session o ON o.chat = c.old
                JOIN session n ON n.chat = c.new AND n.member IS o.member;
              UPDATE session SET
-               forgotten = max(forgotten, o.forgotten),
-               shared = shared OR o.shared OR coalesce(first_user <> o.first_user, 0),
+               forgotten = max(session.forgotten, o.forgotten),
+               shared = session.shared OR o.shared OR coalesce(session.first_user <> o.first_user, 0),
                first_user = coalesce(session.first_user, o.first_user)
              FROM (SELECT m.new, s.forgotten, s.shared, s.first_user FROM merged_session m JOIN session s ON s.id = m.old) AS o
              WHERE session.id = o.new;

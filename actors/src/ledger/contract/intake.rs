@@ -1,0 +1,252 @@
+//! Cases of what comes in: deliveries, commands, requests, instances, pairings.
+
+use uuid::Uuid;
+
+use super::Case;
+use super::script::{Script, alice, everybody};
+use crate::clock::Wall;
+use crate::ids::{InstanceId, Seq};
+use crate::ledger::{
+    Accepted, Born, Done, Ending, InstanceFacts, Knowledge, LedgerFacts, PairCode, PairRow, Paired, Question, Request, Settle, Step, Word,
+};
+use crate::shutdown::{Phase, ShutdownKind};
+
+pub(super) const CASES: &[Case] = &[
+    Case { name: "a delivery counts once, and a repeat wakes who still waits", play: once },
+    Case { name: "a number is given once", play: numbers },
+    Case { name: "a refused step fails none of its neighbours", play: neighbours },
+    Case { name: "a retry with nothing to retry is closed at once", play: nothing_to_retry },
+    Case { name: "a command is open until it is settled", play: command },
+    Case { name: "a request is at most once and open until it is answered", play: request },
+    Case { name: "the cursor is the account's", play: cursor },
+    Case { name: "an instance is born once, and its last word stands", play: instances },
+    Case { name: "unclean starts count back to the last clean one", play: unclean },
+    Case { name: "a code lets one person in, once, while it lives", play: pairing },
+    Case { name: "the newest hundred codes of an adapter are kept", play: codes },
+];
+
+fn once(s: &mut Script) {
+    let first = s.delivery(alice(), "alice", Accepted::Message { text: "hi".into() });
+    let done = s.step(Step::Accept(first.clone()));
+    s.same(done, Done::Accepted { retryable: true });
+    s.again(Step::Accept(first.clone()), Done::Duplicate { waiting: Some(alice()) });
+    let mut repeat = first.clone();
+    repeat.seq = s.seq();
+    s.again(Step::Accept(repeat.clone()), Done::Duplicate { waiting: Some(alice()) });
+    s.start();
+    s.again(Step::Accept(repeat), Done::Duplicate { waiting: None });
+    let refused = s.delivery(alice(), "alice", Accepted::Refused { reason: "too many".into() });
+    let done = s.step(Step::Accept(refused.clone()));
+    s.same(done, Done::Accepted { retryable: true });
+    s.again(Step::Accept(refused), Done::Duplicate { waiting: None });
+    let view = s.session();
+    s.same(view.waiting, 0);
+}
+
+fn numbers(s: &mut Script) {
+    let seq = s.say("hi");
+    let mut other = s.delivery(alice(), "alice", Accepted::Message { text: "ho".into() });
+    other.seq = seq;
+    let done = s.step(Step::Accept(other));
+    s.refused(&done);
+    let mut word = s.reply(None, Word::Command, "word");
+    word.id = crate::ids::OutboxId(seq);
+    let done = s.step(Step::Tell(word));
+    s.refused(&done);
+    let view = s.session();
+    s.same(view.waiting, 1);
+}
+
+fn neighbours(s: &mut Script) {
+    let first = s.delivery(alice(), "alice", Accepted::Message { text: "one".into() });
+    let mut clash = s.delivery(everybody(), "bob", Accepted::Message { text: "two".into() });
+    clash.seq = first.seq;
+    let third = s.delivery(alice(), "alice", Accepted::Message { text: "three".into() });
+    let done = s.commit(&[Step::Accept(first), Step::Accept(clash.clone()), Step::Accept(third)]);
+    s.same(done[0].clone(), Done::Accepted { retryable: true });
+    s.refused(&done[1]);
+    s.same(done[2].clone(), Done::Accepted { retryable: true });
+    let open = s.open();
+    s.same(open.waiting.len(), 1);
+    s.same(open.waiting[0].count, 2);
+    // Its key was not kept either.
+    clash.seq = s.seq();
+    let done = s.step(Step::Accept(clash));
+    s.same(done, Done::Accepted { retryable: true });
+}
+
+fn nothing_to_retry(s: &mut Script) {
+    let retry = s.delivery(alice(), "alice", Accepted::Retry);
+    let done = s.step(Step::Accept(retry.clone()));
+    s.same(done, Done::Accepted { retryable: false });
+    s.again(Step::Accept(retry), Done::Duplicate { waiting: None });
+    let view = s.session();
+    s.same(view.waiting, 0);
+    s.talk("hi");
+    let retry = s.delivery(alice(), "alice", Accepted::Retry);
+    let done = s.step(Step::Accept(retry));
+    s.same(done, Done::Accepted { retryable: true });
+}
+
+fn command(s: &mut Script) {
+    let seq = s.hear(alice(), "alice", Accepted::Command { text: "/status".into() });
+    let open = s.open();
+    s.same(open.commands.iter().map(|command| (command.seq, command.text.as_str())).collect::<Vec<_>>(), vec![(seq, "/status")]);
+    s.same(open.waiting.len(), 0);
+    let reply = s.reply(None, Word::Command, "idle");
+    let settle = Step::Settle(Settle { seq, replies: vec![reply.clone()] });
+    let done = s.step(settle.clone());
+    s.same(done, Done::Ok);
+    s.again(settle, Done::Lost);
+    let open = s.open();
+    s.same(open.commands.len(), 0);
+    let due = s.undelivered();
+    s.same(due, vec![reply.id]);
+}
+
+fn request(s: &mut Script) {
+    let wish = Request { kind: ShutdownKind::Restart, instance: s.instance };
+    let accept = s.delivery(alice(), "alice", Accepted::Request(wish.clone()));
+    let done = s.step(Step::Accept(accept.clone()));
+    s.same(done, Done::Accepted { retryable: true });
+    s.again(Step::Accept(accept.clone()), Done::Duplicate { waiting: None });
+    let open = s.open();
+    s.same(open.requests.len(), 1);
+    s.same((open.requests[0].seq, &open.requests[0].request, &open.requests[0].session), (accept.seq, &wish, &alice()));
+    let reply = s.reply(None, Word::Command, "restarted");
+    let answered = Step::Answered { request: accept.seq, replies: vec![reply] };
+    let done = s.step(answered.clone());
+    s.same(done, Done::Ok);
+    s.again(answered, Done::Lost);
+    let open = s.open();
+    s.same(open.requests.len(), 0);
+}
+
+fn cursor(s: &mut Script) {
+    let known = s.ask(&Question::Cursor("web:1".into()));
+    s.same(known, Knowledge::Cursor(None));
+    for cursor in ["1", "2"] {
+        let step = Step::Cursor { account: "web:1".into(), cursor: cursor.into() };
+        let done = s.step(step.clone());
+        s.same(done, Done::Ok);
+        s.again(step, Done::Ok);
+        let known = s.ask(&Question::Cursor("web:1".into()));
+        s.same(known, Knowledge::Cursor(Some(cursor.into())));
+    }
+    let known = s.ask(&Question::Cursor("web:2".into()));
+    s.same(known, Knowledge::Cursor(None));
+}
+
+fn born(s: &mut Script, number: u128, predecessor: Option<Ending>) -> Step {
+    s.now = Wall(s.now.0 + 10);
+    Step::Born(Born { instance: InstanceId(Uuid::from_u128(number)), version: "1.0".into(), predecessor, at: s.now })
+}
+
+fn facts(s: &mut Script) -> LedgerFacts {
+    match s.ask(&Question::Facts) {
+        Knowledge::Facts(facts) => facts,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn instances(s: &mut Script) {
+    let before = facts(s);
+    s.same((before.last_seq, before.last), (Seq(0), None));
+    let step = born(s, 1, None);
+    let done = s.step(step.clone());
+    s.same(done, Done::Ok);
+    s.again(step, Done::Lost);
+    let instance = InstanceId(Uuid::from_u128(1));
+    let at = s.now;
+    let done = s.step(Step::Phase { instance, phase: Phase::Drain, at });
+    s.same(done, Done::Ok);
+    let ended = |verdict: &str| Step::Ended { instance, clean: true, kind: ShutdownKind::Stop, verdict: verdict.into(), at };
+    let done = s.step(ended("clean"));
+    s.same(done, Done::Ok);
+    s.again(ended("clean"), Done::Ok);
+    s.again(ended("another"), Done::Lost);
+    let expected = InstanceFacts {
+        instance,
+        version: "1.0".into(),
+        born: at,
+        phase: Some((Phase::Drain, at)),
+        ended: Some((at, ShutdownKind::Stop, true, "clean".into())),
+        predecessor: None,
+    };
+    let now = facts(s);
+    s.same(now.last, Some(expected));
+    s.same(now.ledger, before.ledger);
+    let unknown = Step::Phase { instance: InstanceId(Uuid::from_u128(9)), phase: Phase::Drain, at };
+    s.again(unknown, Done::Lost);
+}
+
+fn unclean(s: &mut Script) {
+    let killed = || Some(Ending::Killed { phase: None });
+    let mut starts = Vec::new();
+    for (number, predecessor) in [(1, None), (2, killed()), (3, Some(Ending::Clean)), (4, killed()), (5, killed())] {
+        let step = born(s, number, predecessor);
+        s.step(step);
+        starts.push(s.now);
+    }
+    let known = facts(s);
+    s.same(known.unclean_starts, vec![starts[4], starts[3]]);
+    for number in 6..60 {
+        let step = born(s, number, killed());
+        s.step(step);
+    }
+    let known = facts(s);
+    s.same(known.unclean_starts.len(), 32);
+    s.same(known.unclean_starts[0], s.now);
+}
+
+fn code(s: &Script, user: &str, code: &str) -> PairCode {
+    PairCode {
+        adapter: "web".into(),
+        user: user.into(),
+        name: user.into(),
+        code: code.into(),
+        expires: s.now.plus(std::time::Duration::from_secs(1)),
+    }
+}
+
+fn pairs(s: &mut Script) -> Vec<PairRow> {
+    match s.ask(&Question::Pairs { at: s.now }) {
+        Knowledge::Pairs(rows) => rows,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn pairing(s: &mut Script) {
+    let old = code(s, "eve", "OLD");
+    s.step(Step::PairCode(old));
+    let new = code(s, "eve", "NEW");
+    s.step(Step::PairCode(new.clone()));
+    let rows = pairs(s);
+    s.same(rows.into_iter().map(|row| row.state).collect(), vec![Paired::Waiting { code: "NEW".into(), expires: new.expires }]);
+    let approve = |code: &str, at| Step::PairApprove { code: code.into(), at };
+    let late = Wall(new.expires.0 + 1);
+    let now = s.now;
+    s.again(approve("OLD", now), Done::Lost);
+    s.again(approve("NEW", late), Done::Lost);
+    let done = s.step(approve("NEW", now));
+    s.same(done, Done::Paired { adapter: "web".into(), user: "eve".into(), name: "eve".into() });
+    s.again(approve("NEW", now), Done::Lost);
+    let rows = pairs(s);
+    s.same(rows.into_iter().map(|row| row.state).collect(), vec![Paired::In]);
+    let revoke = Step::PairRevoke { adapter: "web".into(), user: "eve".into() };
+    let done = s.step(revoke.clone());
+    s.same(done, Done::Ok);
+    s.again(revoke, Done::Lost);
+    let rows = pairs(s);
+    s.same(rows, Vec::new());
+}
+
+fn codes(s: &mut Script) {
+    for n in 0..101 {
+        let code = code(s, &format!("u{n}"), &format!("C{n}"));
+        s.step(Step::PairCode(code));
+    }
+    let rows = pairs(s);
+    s.same(rows.len(), 100);
+    s.same(rows.iter().any(|row| row.user.as_str() == "u0"), false);
+}

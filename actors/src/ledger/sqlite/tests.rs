@@ -1,0 +1,261 @@
+//! What only a file can suffer: newer and damaged ones, a full disk, readers beside the writer, migrations.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::SqliteLedger;
+use super::schema::{MIGRATIONS, Migration};
+use crate::clock::Wall;
+use crate::ids::{ChatId, Seq, SessionKey};
+use crate::ledger::{Accept, Accepted, Done, Fault, Knowledge, Ledger, LedgerFacts, OpenError, Question, Step};
+
+fn place() -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("ledger.sqlite3");
+    (directory, path)
+}
+
+fn open(path: &Path) -> SqliteLedger {
+    SqliteLedger::open(path).expect("the ledger opens")
+}
+
+fn message(seq: u64, text: &str) -> Step {
+    Step::Accept(Accept {
+        seq: Seq(seq),
+        account: "web:1".into(),
+        delivery: format!("d{seq}").as_str().into(),
+        session: SessionKey { chat: ChatId::new("web", "room"), member: None },
+        user: "alice".into(),
+        name: "Alice".into(),
+        message: None,
+        at: Wall(1),
+        what: Accepted::Message { text: text.into() },
+    })
+}
+
+/// Accepts messages `from..to`, one commit each.
+fn fill(ledger: &mut SqliteLedger, from: u64, to: u64) {
+    for seq in from..to {
+        assert_eq!(ledger.commit(&[message(seq, "hello")]), Ok(vec![Done::Accepted { retryable: true }]));
+    }
+}
+
+fn facts(ledger: &mut SqliteLedger) -> LedgerFacts {
+    match ledger.ask(&Question::Facts) {
+        Ok(Knowledge::Facts(facts)) => facts,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn last(ledger: &mut SqliteLedger) -> u64 {
+    facts(ledger).last_seq.0
+}
+
+#[test]
+fn a_new_ledger_is_private_and_keeps_its_id() {
+    let (_directory, path) = place();
+    let mut ledger = open(&path);
+    fill(&mut ledger, 1, 3);
+    let first = facts(&mut ledger);
+    for suffix in ["", "-wal", "-shm"] {
+        let file = super::schema::with_suffix(&path, suffix);
+        let mode = std::fs::metadata(&file).expect("SQLite keeps it beside the ledger").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{}", file.display());
+    }
+    ledger.close().expect("nobody else reads");
+    assert_eq!(std::fs::metadata(super::schema::with_suffix(&path, "-wal")).map_or(0, |log| log.len()), 0);
+    assert!(matches!(ledger.commit(&[message(3, "late")]), Err(Fault::NotCommitted(_))));
+    assert_eq!(facts(&mut open(&path)), first);
+}
+
+#[test]
+fn what_was_committed_outlives_a_process_that_is_killed() {
+    let (directory, path) = place();
+    let mut ledger = open(&path);
+    fill(&mut ledger, 1, 20);
+    // What the disk holds while the process lives is what a killed one leaves behind.
+    let left = directory.path().join("left.sqlite3");
+    for suffix in ["", "-wal"] {
+        std::fs::copy(super::schema::with_suffix(&path, suffix), super::schema::with_suffix(&left, suffix)).expect("a copy");
+    }
+    assert_eq!(last(&mut open(&left)), 19);
+}
+
+#[test]
+fn a_torn_log_ends_at_its_last_whole_commit() {
+    let (directory, path) = place();
+    let mut ledger = open(&path);
+    fill(&mut ledger, 1, 20);
+    let whole = std::fs::read(super::schema::with_suffix(&path, "-wal")).expect("the log");
+    let mut seen = std::collections::BTreeSet::new();
+    for tenths in 1..=10 {
+        let torn = directory.path().join(format!("torn-{tenths}.sqlite3"));
+        std::fs::copy(&path, &torn).expect("a copy");
+        std::fs::write(super::schema::with_suffix(&torn, "-wal"), &whole[..whole.len() * tenths / 10 - 7]).expect("a torn log");
+        match SqliteLedger::open(&torn) {
+            Ok(mut ledger) => {
+                let count = last(&mut ledger);
+                let Ok(Knowledge::Open(open)) = ledger.ask(&Question::Open) else { panic!("a torn log must leave a readable ledger") };
+                assert_eq!(open.waiting.first().map_or(0, |waiting| u64::from(waiting.count)), count, "whole commits only");
+                seen.insert(count);
+                let next = count + 1;
+                fill(&mut ledger, next, next + 1);
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(seen.len() > 3 && seen.last() == Some(&18), "{seen:?}");
+}
+
+#[test]
+fn a_newer_ledger_is_refused_unless_it_allows_us() {
+    let (_directory, path) = place();
+    open(&path).close().expect("nobody else reads");
+    let meta = |schema: u32, oldest_reader: u32| {
+        let conn = Connection::open(&path).expect("the file opens");
+        let sql = format!(
+            "UPDATE meta SET value = '{schema}' WHERE key = 'schema'; UPDATE meta SET value = '{oldest_reader}' WHERE key = 'oldest_reader'"
+        );
+        conn.execute_batch(&sql).expect("the meta table is there");
+    };
+    meta(9, 1);
+    fill(&mut open(&path), 1, 2);
+    meta(9, 8);
+    let newer = OpenError::Newer { path: path.display().to_string(), found: 9, oldest_reader: 8, known: 1 };
+    assert_eq!(SqliteLedger::open(&path).err(), Some(newer.clone()));
+    assert_eq!(SqliteLedger::open_read_only(&path).err(), Some(newer));
+}
+
+#[test]
+fn damage_is_named_and_left_as_it_is() {
+    let (directory, path) = place();
+    let mut ledger = open(&path);
+    fill(&mut ledger, 1, 400);
+    ledger.close().expect("nobody else reads");
+    let whole = std::fs::read(&path).expect("the ledger");
+    let stranger = directory.path().join("stranger");
+    Connection::open(&stranger).and_then(|conn| conn.execute_batch("CREATE TABLE t (x)")).expect("a strange database");
+    let noise: Vec<u8> = (0..8192_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let mut headless = whole.clone();
+    headless[..4096].fill(7);
+    let mut rootless = whole.clone();
+    rootless[4096..].fill(0xA5);
+    let cases: [(&str, Vec<u8>); 7] = [
+        ("noise", noise),
+        ("a line", b"hello".to_vec()),
+        ("headless", headless),
+        ("rootless", rootless),
+        ("cut in half", whole[..whole.len() / 2].to_vec()),
+        ("cut after the header", whole[..100].to_vec()),
+        ("another program's", std::fs::read(&stranger).expect("it was just made")),
+    ];
+    for (name, bytes) in cases {
+        let file = directory.path().join(name);
+        std::fs::write(&file, &bytes).expect("a copy");
+        for opened in [SqliteLedger::open(&file).err(), SqliteLedger::open_read_only(&file).err()] {
+            assert!(matches!(opened, Some(OpenError::Corrupt { .. })), "{name}: {opened:?}");
+        }
+        assert_eq!(std::fs::read(&file).expect("it is still there"), bytes, "{name} was written to");
+    }
+}
+
+#[test]
+fn a_place_that_cannot_be_used_is_named() {
+    let (directory, path) = place();
+    let missing = directory.path().join("missing/ledger.sqlite3");
+    assert!(matches!(SqliteLedger::open(&missing), Err(OpenError::Unusable { .. })));
+    assert!(matches!(SqliteLedger::open_read_only(&path), Err(OpenError::Unusable { .. })));
+    assert!(!path.exists(), "a reader makes no file");
+    assert!(matches!(SqliteLedger::open(directory.path()), Err(OpenError::Unusable { .. })));
+}
+
+#[test]
+fn an_open_that_was_cut_before_the_first_table_is_made_good() {
+    let (_directory, path) = place();
+    std::fs::write(&path, b"").expect("an empty file");
+    fill(&mut open(&path), 1, 2);
+    let (_directory, path) = place();
+    Connection::open(&path).and_then(|conn| conn.pragma_update(None, "journal_mode", "WAL")).expect("a blank database");
+    fill(&mut open(&path), 1, 2);
+}
+
+#[test]
+fn a_reader_works_beside_the_writer_and_writes_nothing() {
+    let (_directory, path) = place();
+    let mut writer = open(&path);
+    fill(&mut writer, 1, 3);
+    let mut reader = SqliteLedger::open_read_only(&path).expect("it opens beside the writer");
+    assert_eq!(last(&mut reader), 2);
+    fill(&mut writer, 3, 5);
+    assert_eq!(last(&mut reader), 4);
+    assert!(matches!(reader.commit(&[message(9, "no")]), Err(Fault::NotCommitted(_))));
+    assert_eq!(last(&mut reader), 4);
+    reader.reopen().expect("it opens again");
+    reader.close().expect("a reader has nothing to bring home");
+    writer.close().expect("nobody else reads");
+    let mut alone = SqliteLedger::open_read_only(&path).expect("it opens without a writer");
+    assert_eq!(last(&mut alone), 4);
+}
+
+#[test]
+fn a_full_disk_changes_nothing_and_is_survived() {
+    let (_directory, path) = place();
+    let mut ledger = open(&path);
+    fill(&mut ledger, 1, 5);
+    let pages = |ledger: &SqliteLedger, most: i64| -> i64 {
+        let conn = &ledger.open.as_ref().expect("it is open").conn;
+        conn.query_row(&format!("PRAGMA max_page_count = {most}"), [], |row| row.get(0)).expect("a pragma")
+    };
+    let full = pages(&ledger, 1);
+    let before = (facts(&mut ledger), ledger.ask(&Question::Open));
+    let long = "x".repeat(100_000);
+    let refused = ledger.commit(&[message(5, "fits"), message(6, &long), message(7, "fits too")]);
+    assert!(matches!(refused, Err(Fault::NotCommitted(_))), "{refused:?}");
+    assert_eq!((facts(&mut ledger), ledger.ask(&Question::Open)), before);
+    pages(&ledger, full + 1000);
+    let steps = [message(5, "fits"), message(6, &long), message(7, "fits too")];
+    assert_eq!(ledger.commit(&steps), Ok(vec![Done::Accepted { retryable: true }; 3]));
+    assert_eq!(last(&mut ledger), 7);
+}
+
+#[test]
+fn a_ledger_that_another_process_holds_is_not_committed() {
+    let (_directory, path) = place();
+    let mut ledger = open(&path);
+    let other = Connection::open(&path).expect("the file opens");
+    other.execute_batch("BEGIN IMMEDIATE").expect("nobody writes");
+    ledger.open.as_ref().expect("it is open").conn.busy_timeout(std::time::Duration::ZERO).expect("a pragma");
+    assert!(matches!(ledger.commit(&[message(1, "busy")]), Err(Fault::NotCommitted(_))));
+    other.execute_batch("ROLLBACK").expect("it holds the lock");
+    fill(&mut ledger, 1, 2);
+}
+
+#[test]
+fn a_migration_leaves_a_snapshot_of_what_was() {
+    let (_directory, path) = place();
+    let mut ledger = open(&path);
+    fill(&mut ledger, 1, 3);
+    let was = facts(&mut ledger);
+    drop(ledger);
+    let next = Migration { number: 2, oldest_reader: 1, sql: "ALTER TABLE turn ADD COLUMN more TEXT" };
+    let broken = Migration { number: 2, oldest_reader: 2, sql: "ALTER TABLE turn ADD COLUMN more TEXT; DROP TABLE nothing" };
+    let first = || Migration { number: 1, oldest_reader: 1, sql: MIGRATIONS[0].sql };
+    assert!(matches!(SqliteLedger::open_with(&path, &[first(), broken]), Err(OpenError::Unusable { .. })));
+    // Nothing of the broken one stayed.
+    assert_eq!(facts(&mut open(&path)), was);
+    let mut ledger = SqliteLedger::open_with(&path, &[first(), next]).expect("it is brought up to date");
+    assert_eq!(facts(&mut ledger), was);
+    fill(&mut ledger, 3, 4);
+    drop(ledger);
+    // An additive migration leaves it readable for us.
+    assert_eq!(last(&mut open(&path)), 3);
+    for suffix in [".before-2", ".before-2-2"] {
+        let snapshot = super::schema::with_suffix(&path, suffix);
+        let mode = std::fs::metadata(&snapshot).expect("a snapshot was made").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(facts(&mut SqliteLedger::open(&snapshot).expect("a snapshot is a ledger")), was);
+    }
+}
