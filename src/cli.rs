@@ -12,11 +12,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use switchboard_actors::ids::AdapterName;
 
 use crate::config::{Config, Surroundings};
 use crate::exit::Exit;
 use crate::state_dir::StateDir;
 use crate::token::Token;
+use crate::upkeep::Upkeep;
 
 /// What the command line cannot do by itself.
 pub struct Program {
@@ -24,6 +26,8 @@ pub struct Program {
     pub run: fn(Config, Surroundings) -> Exit,
     /// Looks at what a configuration would find in its state directory, without changing anything: one line per finding.
     pub look: fn(&Config) -> Result<Vec<String>, String>,
+    /// Does something to the ledger of a gateway that does not run; what was done, in words.
+    pub upkeep: fn(&Config, &Upkeep) -> Result<String, String>,
 }
 
 /// A chat-agent gateway that never loses a message across stops, restarts and crashes.
@@ -196,7 +200,14 @@ pub fn main(program: &Program) -> ExitCode {
         Some(Command::Check) => with(config(), |config| check(&config, program)),
         Some(Command::Config(ConfigCommand::Show)) => with(config(), |config| say(&config.show())),
         Some(Command::Url) => with(config(), |config| url(&config)),
-        Some(command) => ask::ask(command, cli.socket.as_deref(), config(), &around),
+        Some(Command::Ledger(order)) if cli.socket.is_none() => {
+            let known = config();
+            match ask::ask(cli.command.as_ref().expect("it was just matched"), None, known.clone(), &around, true) {
+                Exit::NoGateway => with(known, |config| keep(&config, order, program)),
+                exit => exit,
+            }
+        }
+        Some(command) => ask::ask(command, cli.socket.as_deref(), config(), &around, false),
     };
     exit.into()
 }
@@ -228,6 +239,21 @@ fn check(config: &Config, program: &Program) -> Exit {
             say(&out);
             eprintln!("{broken}");
             Exit::State
+        }
+    }
+}
+
+/// No gateway runs: the ledger is opened here, under its lock.
+fn keep(config: &Config, order: &Ledger, program: &Program) -> Exit {
+    let upkeep = match order {
+        Ledger::Move { from, to } => Upkeep::Move(AdapterName::new(from), AdapterName::new(to)),
+        Ledger::Drop { adapter } => Upkeep::Drop(AdapterName::new(adapter)),
+    };
+    match (program.upkeep)(config, &upkeep) {
+        Ok(message) => say(&format!("{message}\n")),
+        Err(reason) => {
+            eprintln!("{reason}");
+            Exit::NotAchieved
         }
     }
 }

@@ -45,6 +45,11 @@ pub enum LockError {
 }
 
 impl InstanceLock {
+    /// A lock that the image before held and handed over: it is held still.
+    pub fn adopt(fd: std::os::fd::OwnedFd) -> Self {
+        Self(File::from(fd))
+    }
+
     /// Takes the lock, or says who has it.
     ///
     /// # Errors

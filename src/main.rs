@@ -1,16 +1,11 @@
-//! The program. What it does stands in `switchboard::cli`.
+//! The program. What it can be told stands in `switchboard::cli`, what it does when it runs in `switchboard::run`.
 
 use std::process::ExitCode;
 
 use switchboard::cli::{Program, main as command_line};
-use switchboard::exit::Exit;
 
 fn main() -> ExitCode {
-    command_line(&Program {
-        run: |config, _| {
-            eprintln!("the actor system is not wired to {} yet", config.http.listen);
-            Exit::GaveUp
-        },
-        look: |_| Ok(Vec::new()),
-    })
+    // One TLS stack for everything that speaks HTTP; it can fail only when another was chosen before.
+    _ = rustls::crypto::ring::default_provider().install_default();
+    command_line(&Program { run: switchboard::run::run, look: switchboard::upkeep::look, upkeep: switchboard::upkeep::upkeep })
 }

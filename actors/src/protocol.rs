@@ -78,6 +78,10 @@ pub enum Order {
     Approve(String),
     /// Let somebody in no longer.
     Revoke(AdapterName, crate::ids::UserId),
+    /// Give the open rows of an adapter that is not configured to another one.
+    MoveAdapter(AdapterName, AdapterName),
+    /// Close the open rows of an adapter that is not configured.
+    DropAdapter(AdapterName),
 }
 
 /// The gateway is gone before it could answer.
@@ -91,7 +95,7 @@ pub struct Unanswered;
 pub enum Bulletin {
     /// It serves: the first adapter is up, or all have had their first try.
     Ready,
-    /// A shutdown began: it may take this long, and the margin.
+    /// A shutdown began, or was joined: it may take this long from now, and the margin.
     GoingDown {
         /// What for.
         kind: ShutdownKind,
@@ -125,8 +129,10 @@ pub struct Status {
     pub running: Vec<(SessionKey, u64)>,
     /// How many turns run.
     pub running_count: usize,
-    /// Turns that were cut and wait for a word.
-    pub cut: usize,
+    /// Messages that wait for their turn in sessions in memory.
+    pub waiting: usize,
+    /// Unclean starts in a row within the time of a crash loop, this one included.
+    pub unclean_starts: u32,
     /// Whether the ledger commits; else why not.
     pub ledger: Result<(), String>,
     /// Every adapter.

@@ -121,7 +121,7 @@ pub struct Supervisor {
     accepted: u64,
     delivered: u64,
     abandoned: usize,
-    cut: usize,
+    unclean_starts: u32,
 }
 
 /// Where the gateway stands.
@@ -219,7 +219,7 @@ impl Supervisor {
             accepted: 0,
             delivered: 0,
             abandoned: 0,
-            cut: 0,
+            unclean_starts: 0,
         }
     }
 
@@ -704,7 +704,8 @@ impl Handler<GetStatus> for Supervisor {
             sessions: self.books.sessions.len(),
             running: running.into_iter().map(|(key, time)| (key, u64::try_from(time.as_millis()).unwrap_or(u64::MAX))).collect(),
             running_count,
-            cut: self.cut,
+            waiting: self.books.sessions.values().map(|entry| entry.waiting as usize).sum(),
+            unclean_starts: self.unclean_starts,
             ledger: self.ledger_health.clone(),
             adapters,
             accepted: self.accepted,
@@ -751,6 +752,12 @@ impl Handler<Order> for Supervisor {
             Order::DropOutbox(id) => Step::OutboxDrop { id },
             Order::Approve(code) => Step::PairApprove { code, at },
             Order::Revoke(adapter, user) => Step::PairRevoke { adapter, user },
+            Order::MoveAdapter(from, _) | Order::DropAdapter(from) if self.books.adapters.contains_key(&from) => {
+                let reason = format!("the adapter {from} is configured and runs; its rows are in use. Disable it and restart first");
+                return Box::pin(async move { Err(reason) });
+            }
+            Order::MoveAdapter(from, to) => Step::MoveAdapter { from, to },
+            Order::DropAdapter(adapter) => Step::DropAdapter { adapter },
         };
         let ((told, answer), me) = (oneshot::channel(), ctx.address());
         let written = step.clone();
@@ -780,6 +787,7 @@ impl Handler<Ordered> for Supervisor {
             (Step::PairRevoke { adapter, user }, Some(Done::Ok)) => self.desk.doors.shut_out(&adapter, &user),
             (Step::TurnRetry { .. }, Some(Done::Ok)) => self.wake_waiting(ctx),
             (Step::OutboxRetry { id, .. }, Some(Done::Ok)) => self.reload_outbox(id, ctx),
+            (Step::MoveAdapter { to, .. }, Some(Done::Moved(_))) => self.take_over(to, ctx),
             _ => {}
         }
     }

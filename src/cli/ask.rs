@@ -18,12 +18,13 @@ const SYSTEM_SOCKET: &str = "/run/switchboard/control.sock";
 /// How often a shutdown is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// Asks, waits where waiting is wanted, and prints.
-pub(super) fn ask(command: &Command, socket: Option<&Path>, config: Result<Config, Faults>, around: &Surroundings) -> Exit {
+/// Asks, waits where waiting is wanted, and prints. `alone`: that nobody runs is no error, and not worth a word.
+pub(super) fn ask(command: &Command, socket: Option<&Path>, config: Result<Config, Faults>, around: &Surroundings, alone: bool) -> Exit {
     let sockets = sockets(socket, config, around);
     let request = request(command);
     let response = match sockets.ask(&request) {
         Ok(response) => response,
+        Err(AskError::NoGateway { .. }) if alone => return Exit::NoGateway,
         Err(error) => return failed(&error),
     };
     match (response, command) {

@@ -225,6 +225,9 @@ impl Outbox {
             self.ready.push_back(chat);
         }
         for mut row in rows {
+            if lane.rows.iter().any(|letter| letter.row.id == row.id) {
+                continue; // an operator's order may find what is here already
+            }
             let at_once =
                 lane.rows.is_empty() && !lane.busy && wait.is_zero() && self.connected && self.hold <= now && self.next_slot <= now;
             if row.state == OutboxState::Sending && !at_once {

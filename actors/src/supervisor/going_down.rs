@@ -77,7 +77,7 @@ impl Supervisor {
     ) {
         tracing::info!(%kind, %by, reason, "shutdown requested");
         if let Stage::GoingDown(_) = &self.stage {
-            return self.plan(Event::Joined { kind, grace }, ctx);
+            return self.join(kind, grace, ctx);
         }
         let census = self.books.census();
         let size = census.len();
@@ -101,6 +101,15 @@ impl Supervisor {
         if let Err(reason) = self.ledger_health.clone() {
             tracing::error!(%reason, "going down while the ledger cannot commit");
             self.plan(Event::LedgerDown, ctx);
+        }
+    }
+
+    /// Another request: it joins, and never starts over.
+    fn join(&mut self, kind: ShutdownKind, grace: Option<Duration>, ctx: &mut Context<Self>) {
+        self.plan(Event::Joined { kind, grace }, ctx);
+        if let Stage::GoingDown(down) = &self.stage {
+            let left = down.plan.end().since(self.clock.now());
+            (self.bulletin)(Bulletin::GoingDown { kind: down.plan.kind(), grace: left });
         }
     }
 

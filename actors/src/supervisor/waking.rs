@@ -89,6 +89,7 @@ impl Handler<Left> for Supervisor {
         let crash_loop = self.settings.recovery.crash_loop;
         let starts = recovery::unclean_starts(&facts, ending.as_ref(), at, &crash_loop);
         self.sequence.skip_to(facts.last_seq);
+        self.unclean_starts = starts;
         self.ledger_id = facts.ledger;
         self.record_birth(ending.clone(), ctx);
         if recovery::is_loop(starts, &crash_loop) {
@@ -176,7 +177,6 @@ impl Handler<Opened> for Supervisor {
         if cut.len() + waiting.len() + owed.len() > 0 {
             tracing::info!(cut = cut.len(), waiting = waiting.len(), owed = owed.len(), "open work is taken up");
         }
-        self.cut = cut.len();
         for (chat, instance, at) in told_down {
             self.tell_back(&chat, instance, at, &last);
         }
@@ -309,6 +309,17 @@ impl Supervisor {
                 me.do_send(TakeUp(open.cut));
             }
         });
+    }
+
+    /// Rows that were another adapter's: its replies are sent, and its sessions wake.
+    pub(super) fn take_over(&mut self, to: crate::ids::AdapterName, ctx: &mut Context<Self>) {
+        let me = ctx.address();
+        self.ledger.ask(Question::Undelivered(to), move |outbox| {
+            if let Ok(Knowledge::Outbox(rows)) = outbox {
+                rows.into_iter().for_each(|row| me.do_send(Said(row)));
+            }
+        });
+        self.wake_waiting(ctx);
     }
 
     /// An operator sends a reply again: the adapter learns of it from the ledger.

@@ -109,7 +109,8 @@ impl Stage {
             message: None,
             text: text.into(),
         };
-        let inbound = Inbound { delivery: delivery.clone(), cursor: Some(Cursor::new(number.to_string())), content: Content::Message(said) };
+        let inbound =
+            Inbound { delivery: delivery.clone(), cursor: Some(Cursor::new(number.to_string())), content: Content::Message(said) };
         state.pending.push_back(inbound);
         drop(state);
         self.shared.news.notify_waiters();

@@ -127,11 +127,8 @@ impl World {
     /// # Panics
     /// When a life that shut down left an actor behind.
     pub fn life<R>(&mut self, play: impl AsyncFnOnce(&Life) -> R) -> R {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .expect("a runtime can be built");
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime can be built");
         let local = tokio::task::LocalSet::new();
         let ended = Rc::new(Cell::new(self.now));
         let result = local.block_on(&runtime, async {

@@ -1,0 +1,307 @@
+//! One life of the gateway as a process: everything is opened, the actors are started, and signals, probes and operators are served until the
+//! shutdown's report is there. What it decides is only how the process ends.
+
+mod operator;
+mod parts;
+mod vitals;
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use switchboard_actors::clock::Clock;
+use switchboard_actors::ids::InstanceId;
+use switchboard_actors::ledger::memory::MemoryLedger;
+use switchboard_actors::ledger::sqlite::SqliteLedger;
+use switchboard_actors::ledger::{Knowledge, Ledger, Question};
+use switchboard_actors::platform::web::Hub;
+use switchboard_actors::protocol::{Bulletin, Hurry, Shutdown};
+use switchboard_actors::settings::Engine;
+use switchboard_actors::shutdown::{Phase, RequestedBy, ShutdownKind, ShutdownReport};
+use switchboard_actors::supervisor::{Gateway, Place, Ports, Supervisor};
+use tokio::sync::mpsc;
+
+use crate::config::{Config, RestartMode, Surroundings};
+use crate::control::server::Socket;
+use crate::exit::Exit;
+use crate::handover::{Handover, Image};
+use crate::http::door::Door;
+use crate::http::{self, Chat, Front};
+use crate::lock::InstanceLock;
+use crate::signals::{self, Effect, Intent};
+use crate::state_dir::StateDir;
+use crate::token::Token;
+use crate::watchdog::Watchdog;
+use operator::Operator;
+use vitals::Pulse;
+
+/// Threads for platforms and probes; they only wait.
+const IO_THREADS: usize = 2;
+/// How long a server may take to let go of its connections once the gateway is down.
+const LET_GO: Duration = Duration::from_secs(3);
+
+/// Why a life did not begin, and how the process ends for it.
+struct Fault(Exit, String);
+
+/// Runs the gateway until it ends.
+pub fn run(config: Config, around: Surroundings) -> Exit {
+    crate::log::begin(&config.log);
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let supervised = config.restart.mode == RestartMode::Exit
+        || (config.restart.mode == RestartMode::Auto && around.variables.get("SYSTEMD_EXEC_PID") == Some(&std::process::id().to_string()));
+    let image = Image::of_this_process(&around.variables);
+    let life = match Life::open(config, &around) {
+        Ok(life) => life,
+        Err(Fault(exit, reason)) => {
+            tracing::error!("{reason}");
+            return exit;
+        }
+    };
+    let (exit, handover) = life.live();
+    match (exit, handover) {
+        (Exit::Restart, Some(handover)) if !supervised => match image {
+            Ok(image) => {
+                let error = image.become_it(handover);
+                tracing::error!(%error, "the new image could not be started in place; whoever started this gateway has to start it again");
+                Exit::Restart
+            }
+            Err(error) => {
+                tracing::error!(%error, "it is not known what was started here; whoever started this gateway has to start it again");
+                Exit::Restart
+            }
+        },
+        (exit, _) => exit,
+    }
+}
+
+/// Everything that a life needs before the first actor runs.
+struct Life {
+    config: Config,
+    state: StateDir,
+    lock: InstanceLock,
+    ledger: Box<dyn Ledger>,
+    ledger_id: uuid::Uuid,
+    listeners: Vec<TcpListener>,
+    token: Token,
+    watchdog: Watchdog,
+    intent: Intent,
+    signals: mpsc::Receiver<Effect>,
+}
+
+impl Life {
+    fn open(config: Config, around: &Surroundings) -> Result<Self, Fault> {
+        let state_fault = |error: &dyn std::fmt::Display| Fault(Exit::State, error.to_string());
+        let broken = |what: &'static str| move |error: std::io::Error| Fault(Exit::GaveUp, format!("{what}: {error}"));
+        let handed = Handover::take(&around.variables);
+        let state = StateDir::open(&config.state_dir).map_err(|error| state_fault(&error))?;
+        let (lock, listeners) = match handed {
+            Some(Handover { lock, listeners }) => (lock, Some(listeners)),
+            None => (InstanceLock::take(&state).map_err(|error| state_fault(&error))?, None),
+        };
+        let mut ledger: Box<dyn Ledger> = match config.settings.ledger.engine {
+            Engine::Sqlite => Box::new(SqliteLedger::open(state.ledger()).map_err(|error| state_fault(&error))?),
+            Engine::Memory => Box::new(MemoryLedger::new()),
+        };
+        let ledger_id = match ledger.ask(&Question::Facts) {
+            Ok(Knowledge::Facts(facts)) => facts.ledger,
+            Ok(_) => uuid::Uuid::nil(),
+            Err(fault) => return Err(state_fault(&fault)),
+        };
+        let listeners = match listeners {
+            Some(listeners) if !listeners.is_empty() => listeners,
+            _ => http::bind(&config.http.listen).map_err(|error| Fault(Exit::GaveUp, error.to_string()))?,
+        };
+        let token = Token::open(&state).map_err(|error| state_fault(&error))?;
+        let watchdog = Watchdog::start().map_err(broken("the watchdog's thread cannot be started"))?;
+        let intent = Intent::default();
+        let signals = signals::listen(intent.clone()).map_err(broken("signals cannot be heard"))?;
+        crate::handover::unblock_signals();
+        Ok(Self { config, state, lock, ledger, ledger_id, listeners, token, watchdog, intent, signals })
+    }
+
+    /// Lives until the shutdown's report is there; what the next image needs, should there be one in place.
+    fn live(self) -> (Exit, Option<Handover>) {
+        let runtime = |name: &str, threads: usize| {
+            tokio::runtime::Builder::new_multi_thread().worker_threads(threads).thread_name(name).enable_all().build()
+        };
+        // One thread more than may be blocked for good before the gateway restarts itself.
+        let for_agents = self.config.settings.runs.max_abandoned as usize + 2;
+        let (io, agents) = match (runtime("io", IO_THREADS), runtime("agent", for_agents)) {
+            (Ok(io), Ok(agents)) => (io, agents),
+            (Err(error), _) | (_, Err(error)) => {
+                tracing::error!(%error, "threads cannot be started");
+                return (Exit::GaveUp, None);
+            }
+        };
+        let (io_handle, agents_handle) = (io.handle().clone(), agents.handle().clone());
+        let system = actix_rt::System::new();
+        let result = system.block_on(self.serve(io_handle, agents_handle));
+        // Whatever will not end by itself ends with the process.
+        io.shutdown_background();
+        agents.shutdown_background();
+        match result {
+            Ok((exit, handover)) => (exit, Some(handover)),
+            Err(Fault(exit, reason)) => {
+                tracing::error!("{reason}");
+                (exit, None)
+            }
+        }
+    }
+
+    async fn serve(self, io: tokio::runtime::Handle, agents: tokio::runtime::Handle) -> Result<(Exit, Handover), Fault> {
+        let Life { config, state, lock, ledger, ledger_id, listeners, token, watchdog, intent, signals } = self;
+        let kept = listeners.iter().map(TcpListener::try_clone).collect::<Result<Vec<_>, _>>();
+        let kept = kept.map_err(|error| Fault(Exit::GaveUp, format!("http.listen: the socket cannot be kept for a restart: {error}")))?;
+        let parts = parts::build(&config).map_err(|reason| Fault(Exit::GaveUp, reason))?;
+        let (bulletin, bulletins) = mpsc::unbounded_channel();
+        let gateway = Supervisor::start(Ports {
+            settings: Arc::new(config.settings.clone()),
+            clock: Clock::system(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            ledger,
+            place: Place::Thread,
+            marker: (config.settings.ledger.engine == Engine::Sqlite).then(|| state.marker()),
+            adapters: parts.adapters,
+            agents: parts.agents,
+            io: io.clone(),
+            agent_runtime: agents,
+            bulletin: Box::new(move |news| _ = bulletin.send(news)),
+        });
+        parts.log.connect(gateway.supervisor.clone().recipient());
+        let pulse = Pulse::begin(&gateway, &io);
+        let door = Door::default();
+        let chat =
+            parts.web.map(|(name, hub): (_, Hub)| Chat::new(hub, name, ledger_id, &config.http, config.settings.session.message_bytes));
+        let front = Arc::new(Front::new(&config.http, &token, chat, Arc::new(pulse.clone()), door.clone()));
+        let server = http::serve(front, listeners).map_err(|error| Fault(Exit::GaveUp, format!("http.listen: {error}")))?;
+        let server_handle = server.handle();
+        let server = actix_rt::spawn(server);
+        let control = {
+            let _inside = io.enter();
+            Socket::listen(&config.control.socket).map_err(|error| Fault(Exit::GaveUp, error.to_string()))?
+        };
+        let operator = Arc::new(Operator::new(&gateway, &config, pulse.clone()));
+        let clients = config.control.clone();
+        let control = io.spawn(async move { control.serve(operator, &clients).await });
+
+        let mut keeper = Keeper {
+            gateway,
+            watchdog,
+            intent,
+            door,
+            server_handle,
+            margin: config.settings.shutdown.margin,
+            pulse,
+            url: Url::of(&config, &token, &state),
+        };
+        let end = keeper.keep(signals, bulletins).await;
+        control.abort();
+        _ = control.await;
+        _ = tokio::time::timeout(LET_GO, server).await;
+        match end {
+            Ok(report) => Ok((exit_of(report.kind), Handover { lock, listeners: kept })),
+            Err(reason) => Err(Fault(Exit::GaveUp, reason)),
+        }
+    }
+}
+
+/// How the process ends after a shutdown of this kind: the intent, not the verdict.
+fn exit_of(kind: ShutdownKind) -> Exit {
+    match kind {
+        ShutdownKind::Stop => Exit::Done,
+        ShutdownKind::Restart | ShutdownKind::Update => Exit::Restart,
+    }
+}
+
+/// Where the page is, as it may be told.
+struct Url {
+    page: String,
+    file: std::path::PathBuf,
+}
+
+impl Url {
+    fn of(config: &Config, token: &Token, state: &StateDir) -> Self {
+        Self { page: token.page_url(&config.http.listen), file: state.token() }
+    }
+
+    /// The token goes to a person's terminal, never into a log that is kept.
+    fn tell(&self) {
+        if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+            eprintln!("\n  Chat: {}\n  Ctrl-C stops the gateway; a second one hurries it.\n", self.page);
+        } else {
+            tracing::info!(token = %self.file.display(), "web chat is open; `switchboard url` prints its address");
+        }
+    }
+}
+
+/// Keeps the process in step with the gateway.
+struct Keeper {
+    gateway: Gateway,
+    watchdog: Watchdog,
+    intent: Intent,
+    door: Door,
+    server_handle: actix_web::dev::ServerHandle,
+    margin: Duration,
+    pulse: Pulse,
+    url: Url,
+}
+
+impl Keeper {
+    /// Until the report is there; or why nothing more may be said.
+    async fn keep(
+        &mut self,
+        mut signals: mpsc::Receiver<Effect>,
+        mut bulletins: mpsc::UnboundedReceiver<Bulletin>,
+    ) -> Result<Arc<ShutdownReport>, String> {
+        loop {
+            tokio::select! {
+                Some(signal) = signals.recv() => self.hear(signal),
+                Some(bulletin) = bulletins.recv() => {
+                    self.pulse.look_now();
+                    match bulletin {
+                        Bulletin::Ready => self.ready(),
+                        Bulletin::GoingDown { kind, grace } => {
+                            self.intent.going_down(exit_of(kind));
+                            self.watchdog.arm(grace + self.margin, exit_of(kind));
+                        }
+                        Bulletin::Phase(Phase::Disconnect) => {
+                            self.door.close();
+                            actix_rt::spawn(self.server_handle.stop(true));
+                        }
+                        Bulletin::Phase(_) => {}
+                        Bulletin::Down(report) => return Ok(report),
+                        Bulletin::Lost(reason) => return Err(format!("the ledger is lost: {reason}. Nothing more is said; look at the disk")),
+                    }
+                }
+                else => return Err("the gateway's root is gone".into()),
+            }
+        }
+    }
+
+    fn ready(&self) {
+        let InstanceId(instance) = self.gateway.instance;
+        tracing::info!(%instance, "ready");
+        self.url.tell();
+    }
+
+    fn hear(&self, signal: Effect) {
+        let shut_down = |kind, name| {
+            let shutdown = Shutdown { kind, grace: None, requested_by: RequestedBy::Signal(name), reason: None };
+            self.gateway.supervisor.do_send(shutdown);
+        };
+        match signal {
+            Effect::Stop(signal) => shut_down(ShutdownKind::Stop, signal.name()),
+            Effect::Restart(signal) => shut_down(ShutdownKind::Restart, signal.name()),
+            Effect::Hurry(signal) => {
+                tracing::info!(%signal, "hurrying");
+                self.gateway.supervisor.do_send(Hurry);
+            }
+            Effect::Reload(signal) => tracing::info!(%signal, "reload is not available yet; restart to read the configuration again"),
+            Effect::Ignored(signal) => tracing::info!(%signal, "ignored: the gateway is going down"),
+            // Carried out by the thread that heard it.
+            Effect::ExitNow(_) => {}
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! What operators ask for over the control socket, carried out.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use actix::Addr;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use switchboard_actors::clock::Clock;
+use switchboard_actors::ids::AdapterName;
+use switchboard_actors::ledger::{Done, Ending, Knowledge, OutboxRow, Question, TurnState};
+use switchboard_actors::protocol::{AdapterHealth, Hold, Inquire, Order, Resume, Shutdown};
+use switchboard_actors::shutdown::{RequestedBy, ShutdownKind};
+use switchboard_actors::supervisor::{Gateway, Supervisor};
+
+use super::vitals::Pulse;
+use crate::config::{AdapterKind, Config};
+use crate::control::{AdapterStatus, Farewell, Handle, OutboxLine, Request, Response, Status};
+use crate::http::health::{Part, Vitals};
+
+/// Carries requests out. It holds nothing but addresses.
+#[derive(Clone)]
+pub(super) struct Operator {
+    supervisor: Addr<Supervisor>,
+    instance: switchboard_actors::ids::InstanceId,
+    pulse: Pulse,
+    kinds: BTreeMap<AdapterName, &'static str>,
+    grace: Duration,
+    margin: Duration,
+}
+
+impl Operator {
+    pub(super) fn new(gateway: &Gateway, config: &Config, pulse: Pulse) -> Self {
+        let kind = |kind: &AdapterKind| match kind {
+            AdapterKind::Web => "web",
+            AdapterKind::Console => "console",
+            AdapterKind::Telegram { .. } => "telegram",
+        };
+        let shutdown = &config.settings.shutdown;
+        Self {
+            supervisor: gateway.supervisor.clone(),
+            instance: gateway.instance,
+            pulse,
+            kinds: config.adapters.iter().map(|(name, adapter)| (name.clone(), kind(&adapter.kind))).collect(),
+            grace: shutdown.grace.max(shutdown.least()),
+            margin: shutdown.margin,
+        }
+    }
+
+    async fn answer(self, request: Request) -> Response {
+        match request {
+            Request::Status => self.status().await,
+            Request::Stop(farewell) => self.go_down(ShutdownKind::Stop, farewell),
+            Request::Restart(farewell) => self.go_down(ShutdownKind::Restart, farewell),
+            Request::Drain => match self.supervisor.send(Hold).await {
+                Ok(()) => done("no task starts any more; messages are saved. `switchboard resume` ends it"),
+                Err(error) => not_achieved(&error),
+            },
+            Request::Resume => match self.supervisor.send(Resume).await {
+                Ok(()) => done("tasks may start again"),
+                Err(error) => not_achieved(&error),
+            },
+            Request::Turns => match self.inquire(Question::Turns).await {
+                Ok(Knowledge::Turns(turns)) => Response::Turns { turns },
+                other => unexpected(other),
+            },
+            Request::Outbox => match self.inquire(Question::Outbox).await {
+                Ok(Knowledge::Outbox(rows)) => Response::Outbox { rows: rows.into_iter().map(line).collect() },
+                other => unexpected(other),
+            },
+            Request::Pairs => match self.inquire(Question::Pairs { at: Clock::system().wall() }).await {
+                Ok(Knowledge::Pairs(pairs)) => Response::Pairs { pairs },
+                other => unexpected(other),
+            },
+            Request::TurnRetry { turn } => self.order(Order::RetryTurn(turn), "no such turn, or it runs").await,
+            Request::TurnDrop { turn } => self.order(Order::DropTurn(turn), "no such turn that was cut or parked").await,
+            Request::OutboxRetry { id } => self.order(Order::RetryOutbox(id), "no such reply that failed").await,
+            Request::OutboxDrop { id } => self.order(Order::DropOutbox(id), "no such reply that is not delivered").await,
+            Request::PairApprove { code } => self.order(Order::Approve(code.to_uppercase()), "no such code, or it is too old").await,
+            Request::PairRevoke { adapter, user } => {
+                self.order(Order::Revoke(adapter, user), "nobody of that name was let in by a code; see `switchboard pair list`").await
+            }
+            Request::LedgerMove { from, to } => self.order(Order::MoveAdapter(from, to), "").await,
+            Request::LedgerDrop { adapter } => self.order(Order::DropAdapter(adapter), "").await,
+        }
+    }
+
+    /// Begins a shutdown; whoever asked sees its end by the end of the process.
+    fn go_down(&self, kind: ShutdownKind, farewell: Farewell) -> Response {
+        let grace = farewell.grace_millis.map(Duration::from_millis);
+        self.supervisor.do_send(Shutdown { kind, grace, requested_by: RequestedBy::Operator, reason: farewell.reason });
+        let within = self.grace + self.margin;
+        Response::GoingDown { instance: self.instance, kind, within_millis: u64::try_from(within.as_millis()).unwrap_or(u64::MAX) }
+    }
+
+    async fn order(&self, order: Order, lost: &str) -> Response {
+        match self.supervisor.send(order).await {
+            Ok(Ok(Done::Ok)) => done("done"),
+            Ok(Ok(Done::Paired { adapter, user, name })) => Response::Done { message: format!("{name} ({adapter}:{user}) may speak now") },
+            Ok(Ok(Done::Moved(count))) => Response::Done { message: format!("{count} rows") },
+            Ok(Ok(Done::Lost)) => Response::NotAchieved { reason: lost.to_owned() },
+            Ok(Ok(Done::Refused(reason)) | Err(reason)) => Response::NotAchieved { reason },
+            Ok(Ok(other)) => Response::NotAchieved { reason: format!("the ledger answered {other:?}") },
+            Err(error) => not_achieved(&error),
+        }
+    }
+
+    async fn inquire(&self, question: Question) -> Result<Knowledge, String> {
+        match self.supervisor.send(Inquire(question)).await {
+            Ok(answer) => answer.map_err(|fault| fault.to_string()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    async fn status(&self) -> Response {
+        let Some(now) = self.pulse.status() else {
+            return Response::NotAchieved { reason: "the gateway is starting".into() };
+        };
+        let cut = match self.inquire(Question::Turns).await {
+            Ok(Knowledge::Turns(turns)) => turns.iter().filter(|turn| turn.state != TurnState::Running).count(),
+            _ => 0,
+        };
+        let owed = match self.inquire(Question::Outbox).await {
+            Ok(Knowledge::Outbox(rows)) => rows.len(),
+            _ => 0,
+        };
+        let last_end = match self.inquire(Question::Instances { most: 1 }).await {
+            Ok(Knowledge::Instances(lives)) => lives.first().and_then(|life| life.predecessor.as_ref()).map(words_of),
+            _ => None,
+        };
+        let troubled: Vec<Part> = self.pulse.ready().into_iter().filter(|part| part.trouble.is_some()).collect();
+        Response::Status(Box::new(Status {
+            instance: now.instance,
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            uptime_millis: now.up_ms,
+            doing: match (now.phase, &now.held) {
+                (Some(phase), _) => phase.to_string(),
+                (None, Some(held)) => held.clone(),
+                (None, None) => "serving".into(),
+            },
+            ready: troubled.is_empty(),
+            troubled,
+            sessions: now.sessions as u64,
+            turns_running: now.running_count as u64,
+            turns_cut: cut as u64,
+            messages_waiting: now.waiting as u64,
+            replies_owed: owed as u64,
+            adapters: now.adapters.into_iter().map(|(name, health)| self.adapter(name, health)).collect(),
+            last_end,
+        }))
+    }
+
+    fn adapter(&self, name: AdapterName, health: AdapterHealth) -> AdapterStatus {
+        let (state, trouble) = match health {
+            AdapterHealth::Connecting => ("connecting", None),
+            AdapterHealth::Connected => ("connected", None),
+            AdapterHealth::Broken(reason) => ("broken", Some(reason)),
+            AdapterHealth::Ended => ("ended", None),
+        };
+        AdapterStatus { kind: self.kinds.get(&name).copied().unwrap_or("").into(), name, state: state.into(), trouble }
+    }
+}
+
+impl Handle for Operator {
+    fn handle(&self, request: Request) -> BoxFuture<'static, Response> {
+        self.clone().answer(request).boxed()
+    }
+}
+
+fn words_of(ending: &Ending) -> String {
+    match ending {
+        Ending::Clean => "clean".into(),
+        Ending::Unclean { verdict } => verdict.clone(),
+        Ending::Killed { phase: Some(phase) } => format!("killed in {phase}"),
+        Ending::Killed { phase: None } => "killed while serving".into(),
+    }
+}
+
+fn line(row: OutboxRow) -> OutboxLine {
+    OutboxLine { id: row.id, chat: row.chat, state: row.state, tries: row.tries, at: row.at, reason: row.reason }
+}
+
+fn done(message: &str) -> Response {
+    Response::Done { message: message.into() }
+}
+
+fn not_achieved(error: &dyn std::fmt::Display) -> Response {
+    Response::NotAchieved { reason: error.to_string() }
+}
+
+fn unexpected(answer: Result<Knowledge, String>) -> Response {
+    Response::NotAchieved { reason: answer.err().unwrap_or_else(|| "the ledger answered something else".into()) }
+}

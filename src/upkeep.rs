@@ -1,0 +1,72 @@
+//! The ledger while no gateway runs: what `check` finds in it, and `ledger move|drop`.
+
+use switchboard_actors::ids::AdapterName;
+use switchboard_actors::ledger::sqlite::SqliteLedger;
+use switchboard_actors::ledger::{Done, Knowledge, Ledger, Question, Step, TurnState};
+use switchboard_actors::settings::Engine;
+
+use crate::config::Config;
+use crate::lock::InstanceLock;
+use crate::state_dir::StateDir;
+
+/// Looks at the ledger of a configuration without changing it, also beside a running gateway: one line per finding.
+///
+/// # Errors
+/// When the ledger is damaged, newer, or cannot be read.
+pub fn look(config: &Config) -> Result<Vec<String>, String> {
+    let path = StateDir::at(&config.state_dir).ledger();
+    if config.settings.ledger.engine == Engine::Memory || !path.exists() {
+        return Ok(Vec::new());
+    }
+    let mut ledger = SqliteLedger::open_read_only(&path).map_err(|error| error.to_string())?;
+    let mut findings = Vec::new();
+    if let Knowledge::Adapters(adapters) = ledger.ask(&Question::Adapters).map_err(|fault| fault.to_string())? {
+        let configured = |name: &AdapterName| config.adapters.get(name).is_some_and(|adapter| adapter.enabled);
+        for (name, rows) in adapters.into_iter().filter(|(name, rows)| *rows > 0 && !configured(name)) {
+            findings.push(format!(
+                "warning: {rows} open rows belong to the adapter {name}, which is not configured or not enabled. \
+                 `switchboard ledger move {name} TO` or `switchboard ledger drop {name}` settles them"
+            ));
+        }
+    }
+    if let Knowledge::Turns(turns) = ledger.ask(&Question::Turns).map_err(|fault| fault.to_string())? {
+        let cut = turns.iter().filter(|turn| turn.state != TurnState::Running).count();
+        if cut > 0 {
+            findings.push(format!("{cut} tasks were cut and wait for /retry; `switchboard turns list` lists them"));
+        }
+    }
+    Ok(findings)
+}
+
+/// What can be done to the ledger of a gateway that does not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Upkeep {
+    /// Give an adapter's open rows to another.
+    Move(AdapterName, AdapterName),
+    /// Close an adapter's open rows.
+    Drop(AdapterName),
+}
+
+/// Does it, under the instance lock; what was done, in words.
+///
+/// # Errors
+/// When a gateway runs after all, or the ledger cannot be opened or written.
+pub fn upkeep(config: &Config, upkeep: &Upkeep) -> Result<String, String> {
+    let state = StateDir::open(&config.state_dir).map_err(|error| error.to_string())?;
+    let _lock = InstanceLock::take(&state).map_err(|error| error.to_string())?;
+    if !state.ledger().exists() {
+        return Err(format!("{}: there is no ledger yet", state.ledger().display()));
+    }
+    let mut ledger = SqliteLedger::open(state.ledger()).map_err(|error| error.to_string())?;
+    let step = match upkeep.clone() {
+        Upkeep::Move(from, to) => Step::MoveAdapter { from, to },
+        Upkeep::Drop(adapter) => Step::DropAdapter { adapter },
+    };
+    let done = ledger.commit(&[step]).map_err(|fault| fault.to_string())?;
+    ledger.close().map_err(|fault| fault.to_string())?;
+    match done.first() {
+        Some(Done::Moved(rows)) => Ok(format!("{rows} rows")),
+        Some(Done::Refused(reason)) => Err(reason.clone()),
+        other => Err(format!("the ledger answered {other:?}")),
+    }
+}
