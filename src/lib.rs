@@ -12,6 +12,7 @@ pub mod http;
 pub mod lock;
 pub mod log;
 pub mod run;
+pub mod service;
 pub mod signals;
 pub mod state_dir;
 pub mod token;

@@ -28,6 +28,7 @@ use crate::handover::{Handover, Image};
 use crate::http::door::Door;
 use crate::http::{self, Chat, Front};
 use crate::lock::InstanceLock;
+use crate::service::Service;
 use crate::signals::{self, Effect, Intent};
 use crate::state_dir::StateDir;
 use crate::token::Token;
@@ -44,8 +45,11 @@ const LET_GO: Duration = Duration::from_secs(3);
 struct Fault(Exit, String);
 
 /// Runs the gateway until it ends.
-pub fn run(config: Config, around: Surroundings) -> Exit {
+pub fn run(mut config: Config, around: Surroundings) -> Exit {
     crate::log::begin(&config.log);
+    if let Some(fitted) = crate::service::fit(&mut config.settings.shutdown) {
+        tracing::warn!("{fitted}");
+    }
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -155,6 +159,11 @@ impl Life {
         let kept = listeners.iter().map(TcpListener::try_clone).collect::<Result<Vec<_>, _>>();
         let kept = kept.map_err(|error| Fault(Exit::GaveUp, format!("http.listen: the socket cannot be kept for a restart: {error}")))?;
         let parts = parts::build(&config).map_err(|reason| Fault(Exit::GaveUp, reason))?;
+        let control = {
+            let _inside = io.enter();
+            Socket::listen(&config.control.socket).map_err(|error| Fault(Exit::GaveUp, error.to_string()))?
+        };
+        // From here on there is an instance on record: whatever could not be had was found out above.
         let (bulletin, bulletins) = mpsc::unbounded_channel();
         let gateway = Supervisor::start(Ports {
             settings: Arc::new(config.settings.clone()),
@@ -170,7 +179,8 @@ impl Life {
             bulletin: Box::new(move |news| _ = bulletin.send(news)),
         });
         parts.log.connect(gateway.supervisor.clone().recipient());
-        let pulse = Pulse::begin(&gateway, &io);
+        let pulse = Pulse::begin(&gateway, &io, config.settings.supervision.hung_after, intent.clone())
+            .map_err(|error| Fault(Exit::GaveUp, format!("the heartbeat's thread cannot be started: {error}")))?;
         let door = Door::default();
         let chat =
             parts.web.map(|(name, hub): (_, Hub)| Chat::new(hub, name, ledger_id, &config.http, config.settings.session.message_bytes));
@@ -178,10 +188,6 @@ impl Life {
         let server = http::serve(front, listeners).map_err(|error| Fault(Exit::GaveUp, format!("http.listen: {error}")))?;
         let server_handle = server.handle();
         let server = actix_rt::spawn(server);
-        let control = {
-            let _inside = io.enter();
-            Socket::listen(&config.control.socket).map_err(|error| Fault(Exit::GaveUp, error.to_string()))?
-        };
         let operator = Arc::new(Operator::new(&gateway, &config, pulse.clone()));
         let clients = config.control.clone();
         let control = io.spawn(async move { control.serve(operator, &clients).await });
@@ -195,6 +201,7 @@ impl Life {
             margin: config.settings.shutdown.margin,
             pulse,
             url: Url::of(&config, &token, &state),
+            service: Service::of_process(),
         };
         let end = keeper.keep(signals, bulletins).await;
         control.abort();
@@ -246,6 +253,7 @@ struct Keeper {
     margin: Duration,
     pulse: Pulse,
     url: Url,
+    service: Service,
 }
 
 impl Keeper {
@@ -255,9 +263,16 @@ impl Keeper {
         mut signals: mpsc::Receiver<Effect>,
         mut bulletins: mpsc::UnboundedReceiver<Bulletin>,
     ) -> Result<Arc<ShutdownReport>, String> {
+        let mut ticks = tokio::time::interval(self.service.every());
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 Some(signal) = signals.recv() => self.hear(signal),
+                _ = ticks.tick() => {
+                    if let Some(now) = self.pulse.fresh() {
+                        self.service.tick(&now, self.watchdog.left());
+                    }
+                }
                 Some(bulletin) = bulletins.recv() => {
                     self.pulse.look_now();
                     match bulletin {
@@ -266,11 +281,13 @@ impl Keeper {
                             self.intent.going_down(exit_of(kind));
                             self.watchdog.arm(grace + self.margin, exit_of(kind));
                         }
-                        Bulletin::Phase(Phase::Disconnect) => {
-                            self.door.close();
-                            actix_rt::spawn(self.server_handle.stop(true));
+                        Bulletin::Phase(phase) => {
+                            self.service.phase(phase, self.watchdog.left().unwrap_or_default());
+                            if phase == Phase::Disconnect {
+                                self.door.close();
+                                actix_rt::spawn(self.server_handle.stop(true));
+                            }
                         }
-                        Bulletin::Phase(_) => {}
                         Bulletin::Down(report) => return Ok(report),
                         Bulletin::Lost(reason) => return Err(format!("the ledger is lost: {reason}. Nothing more is said; look at the disk")),
                     }
@@ -283,6 +300,7 @@ impl Keeper {
     fn ready(&self) {
         let InstanceId(instance) = self.gateway.instance;
         tracing::info!(%instance, "ready");
+        self.service.ready();
         self.url.tell();
     }
 

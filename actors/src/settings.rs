@@ -206,6 +206,9 @@ pub struct Supervision {
     /// The longest wait before a restart.
     #[serde(with = "span")]
     pub backoff_most: Duration,
+    /// Without a sign of life for this long the daemon ends itself (exit 86), so that it is started anew.
+    #[serde(with = "span")]
+    pub hung_after: Duration,
 }
 
 /// How the ledger is written and kept.

@@ -9,8 +9,10 @@ use switchboard_actors::protocol::{AdapterHealth, GetStatus, Status};
 use switchboard_actors::supervisor::Gateway;
 use tokio::sync::Notify;
 
+use crate::exit::Exit;
 use crate::http::figures::Figures;
 use crate::http::health::{Part, Vitals};
+use crate::signals::Intent;
 
 /// How often the pulse is felt.
 const EVERY: Duration = Duration::from_millis(500);
@@ -25,8 +27,12 @@ pub(super) struct Pulse {
 }
 
 impl Pulse {
-    /// Feels the gateway's pulse for as long as it lives.
-    pub(super) fn begin(gateway: &Gateway, io: &tokio::runtime::Handle) -> Self {
+    /// Feels the gateway's pulse for as long as it lives. Without one for `hung_after`, while no shutdown is under way (that has a
+    /// watchdog of its own), the process is ended from a thread of its own: whoever supervises it starts it again.
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub(super) fn begin(gateway: &Gateway, io: &tokio::runtime::Handle, hung_after: Duration, intent: Intent) -> std::io::Result<Self> {
         let pulse = Self { last: Arc::new(Mutex::new((Instant::now(), None))), now: Arc::new(Notify::new()) };
         let (felt, supervisor) = (pulse.clone(), gateway.supervisor.clone().recipient::<GetStatus>());
         io.spawn(async move {
@@ -35,7 +41,19 @@ impl Pulse {
                 _ = tokio::time::timeout(EVERY, felt.now.notified()).await;
             }
         });
-        pulse
+        let watched = pulse.clone();
+        std::thread::Builder::new().name("heartbeat".into()).spawn(move || {
+            while watched.silent_for() < hung_after || intent.exit_code().is_some() {
+                std::thread::sleep(EVERY);
+            }
+            signal_hook::low_level::exit(i32::from(Exit::Hung.code()));
+        })?;
+        Ok(pulse)
+    }
+
+    /// The last snapshot, unless it is so old that something hangs.
+    pub(super) fn fresh(&self) -> Option<Status> {
+        self.status().filter(|_| self.silent_for() < HUNG)
     }
 
     /// Something has changed: the next probe should know.

@@ -70,8 +70,8 @@ pub enum Step {
         /// The entry.
         entry: Entry,
     },
-    /// A running turn ends. → [`Done::Ok`]; [`Done::Lost`] when (turn, attempt) is not running: then nothing changes, and
-    /// none of its replies is stored.
+    /// A running turn ends. → [`Done::Ok`], also for a repeat of the very same end, whose first commit was unknown; [`Done::Lost`] when
+    /// (turn, attempt) is not running: then nothing changes, and none of its replies is stored.
     Finish(Finish),
     /// A word about a turn or to a chat that stands beside the turn's end (interrupted, parked, …). → [`Done::Ok`], [`Done::Duplicate`] when a
     /// row for the same (turn, word, part) exists.
@@ -434,6 +434,19 @@ pub enum End {
     Stopped,
     /// By a newer message.
     Superseded,
+}
+
+impl End {
+    /// The state that it leaves the turn in.
+    pub fn state(&self) -> TurnState {
+        match self {
+            End::Answered(_) => TurnState::Answered,
+            End::Interrupted { .. } => TurnState::Interrupted,
+            End::Failed { .. } => TurnState::Failed,
+            End::Stopped => TurnState::Stopped,
+            End::Superseded => TurnState::Superseded,
+        }
+    }
 }
 
 /// The state of a turn.

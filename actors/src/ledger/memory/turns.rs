@@ -290,17 +290,15 @@ impl Books {
 
     pub(super) fn finish(&mut self, finish: &Finish) -> Done {
         if !self.runs(finish.turn, finish.attempt) {
-            return Done::Lost;
+            return if self.is_repeat(finish) { Done::Ok } else { Done::Lost };
         }
         if let Some(clash) = self.replies_clash(&finish.replies, Some(finish.turn)) {
             return clash;
         }
         match &finish.end {
             End::Answered(text) => self.answer_turn(finish.turn, text),
-            End::Interrupted { cause } => self.end(finish, TurnState::Interrupted, Some(cause)),
-            End::Failed { reason } => self.end(finish, TurnState::Failed, Some(reason)),
-            End::Stopped => self.end(finish, TurnState::Stopped, None),
-            End::Superseded => self.end(finish, TurnState::Superseded, None),
+            End::Interrupted { cause: why } | End::Failed { reason: why } => self.end(finish, Some(why)),
+            End::Stopped | End::Superseded => self.end(finish, None),
         }
         let turn = self.turns.get_mut(&finish.turn).expect("it ran");
         turn.since = finish.at;
@@ -311,6 +309,13 @@ impl Books {
         }
         self.post_all(&finish.replies, finish.attempt);
         Done::Ok
+    }
+
+    /// Whether this very end is what ended the turn: its words are here.
+    fn is_repeat(&self, finish: &Finish) -> bool {
+        let ended = |turn: &super::books::Turn| turn.attempt == finish.attempt && turn.state == finish.end.state();
+        let ours = |row: &crate::ledger::OutboxRow| self.outbox.get(&row.id).is_some_and(|posted| posted.row.turn == Some(finish.turn));
+        self.turns.get(&finish.turn).is_some_and(ended) && finish.replies.iter().all(ours)
     }
 
     /// What was cut before is answered now: the marks go.
@@ -327,8 +332,8 @@ impl Books {
         self.close_rows(&rows);
     }
 
-    fn end(&mut self, finish: &Finish, state: TurnState, cause: Option<&String>) {
-        self.close_turn(finish.turn, state);
+    fn end(&mut self, finish: &Finish, cause: Option<&String>) {
+        self.close_turn(finish.turn, finish.end.state());
         self.turns.get_mut(&finish.turn).expect("it was just closed").cause = cause.cloned();
     }
 

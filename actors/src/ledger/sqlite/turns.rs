@@ -343,13 +343,12 @@ impl Book {
     }
 
     pub(super) fn finish(&mut self, finish: &Finish) -> Outcome {
-        let Some(turn) = self.runs(finish.turn, finish.attempt)? else { return Ok(Done::Lost) };
+        let Some(turn) = self.runs(finish.turn, finish.attempt)? else {
+            return Ok(if self.is_repeat(finish)? { Done::Ok } else { Done::Lost });
+        };
         match &finish.end {
             End::Answered(text) => self.answer_turn(&turn, text)?,
-            End::Interrupted { .. } => self.close_turn(turn.id, TurnState::Interrupted)?,
-            End::Failed { .. } => self.close_turn(turn.id, TurnState::Failed)?,
-            End::Stopped => self.close_turn(turn.id, TurnState::Stopped)?,
-            End::Superseded => self.close_turn(turn.id, TurnState::Superseded)?,
+            end => self.close_turn(turn.id, end.state())?,
         }
         let cause = match &finish.end {
             End::Interrupted { cause: why } | End::Failed { reason: why } => Some(why),
@@ -362,6 +361,21 @@ impl Book {
         }
         self.post_all(&finish.replies, Some(turn.id), finish.attempt)?;
         Ok(Done::Ok)
+    }
+
+    /// Whether this very end is what ended the turn: its words are here.
+    fn is_repeat(&self, finish: &Finish) -> rusqlite::Result<bool> {
+        let ended = |turn: &TurnLine| turn.attempt == finish.attempt && turn.state == finish.end.state();
+        if !self.turn(finish.turn)?.is_some_and(|turn| ended(&turn)) {
+            return Ok(false);
+        }
+        let mut ours = self.conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM outbox WHERE id = ?1 AND turn = ?2)")?;
+        for row in &finish.replies {
+            if !ours.query_row([int(row.id.0), int(finish.turn.0)], |row| row.get::<_, bool>(0))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// What was cut before is answered now: the marks go.

@@ -1,0 +1,116 @@
+//! What the service manager is told, and what it grants.
+//!
+//! A service cannot read its own stop time-out, so it asks: during the drain `EXTEND_TIMEOUT_USEC` is repeated well within the time it names, for as
+//! long as the gateway shows signs of life, and `STOPPING=1`, which starts the manager's own clock, is said only when the drain is
+//! over (systemd: sd_notify(3)). Where the limit cannot be asked it is configured, and the grace stays below it.
+
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use switchboard_actors::protocol::Status;
+use switchboard_actors::shutdown::{Budgets, Phase};
+
+/// How often the manager hears of us.
+pub const EVERY: Duration = Duration::from_secs(2);
+/// How much time is asked for at once: several of our words may be late.
+const ASK: Duration = Duration::from_secs(15);
+
+/// Tells the service manager, if there is one.
+#[derive(Clone, Copy, Debug)]
+pub struct Service {
+    /// How often the watchdog wants to be fed.
+    watchdog: Option<Duration>,
+}
+
+impl Service {
+    /// What the environment says of it.
+    pub fn of_process() -> Self {
+        Self { watchdog: sd_notify::watchdog_enabled() }
+    }
+
+    /// How often [`tick`](Self::tick) is due.
+    pub fn every(&self) -> Duration {
+        self.watchdog.map_or(EVERY, |limit| (limit / 3).min(EVERY))
+    }
+
+    /// The gateway serves.
+    pub fn ready(&self) {
+        tell(&[NotifyState::Ready, NotifyState::Status("serving")]);
+    }
+
+    /// The gateway shows a sign of life: `now` is fresh. `left`: the time until a shutdown under way is over, margin included.
+    pub fn tick(&self, now: &Status, left: Option<Duration>) {
+        let status = words(now, left);
+        let mut news = vec![NotifyState::Status(&status)];
+        if self.watchdog.is_some() {
+            news.push(NotifyState::Watchdog);
+        }
+        if let Some(left) = left.filter(|_| now.phase.is_none_or(|phase| phase <= Phase::Drain)) {
+            news.push(NotifyState::ExtendTimeoutUsec(u32::try_from(left.min(ASK).as_micros()).unwrap_or(u32::MAX)));
+        }
+        tell(&news);
+    }
+
+    /// A phase of the shutdown begins.
+    pub fn phase(&self, phase: Phase, left: Duration) {
+        match phase {
+            // Before the original time-out can be over.
+            Phase::Quiesce => tell(&[NotifyState::ExtendTimeoutUsec(u32::try_from(left.min(ASK).as_micros()).unwrap_or(u32::MAX))]),
+            Phase::Flush => tell(&[NotifyState::Stopping, NotifyState::Status("delivering what is due")]),
+            _ => {}
+        }
+    }
+}
+
+fn tell(news: &[NotifyState]) {
+    if let Err(error) = sd_notify::notify(news) {
+        tracing::debug!(%error, "the service manager was not told");
+    }
+}
+
+/// One line for `systemctl status`: counts and our own words only.
+fn words(now: &Status, left: Option<Duration>) -> String {
+    match (now.phase, left) {
+        (Some(phase), Some(left)) => format!("{phase}: {} tasks running, up to {} s left", now.running_count, left.as_secs()),
+        _ => match now.not_ready.len() {
+            0 => format!("serving: {} conversations, {} tasks running", now.sessions, now.running_count),
+            _ => format!("not ready: {} parts; see `switchboard status`", now.not_ready.len()),
+        },
+    }
+}
+
+/// Fits the grace below a limit of the manager that cannot be asked for. What was changed, in words.
+pub fn fit(budgets: &mut Budgets) -> Option<String> {
+    let most = budgets.manager_limit.saturating_sub(budgets.margin);
+    if budgets.manager_limit.is_zero() || budgets.grace <= most {
+        return None;
+    }
+    let wanted = std::mem::replace(&mut budgets.grace, most);
+    Some(format!(
+        "shutdown.grace is {wanted:?}, but the service manager kills after shutdown.manager_limit = {:?}: the grace is {most:?}, \
+         which leaves the margin of {:?}",
+        budgets.manager_limit, budgets.margin
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use switchboard_actors::settings::Settings;
+
+    use super::*;
+
+    #[test]
+    fn g12_the_grace_stays_below_the_managers_limit() {
+        let check = |grace: u64, limit: u64, expected: u64, told: bool| {
+            let mut budgets = Settings::defaults().shutdown;
+            (budgets.grace, budgets.manager_limit, budgets.margin) =
+                (Duration::from_secs(grace), Duration::from_secs(limit), Duration::from_secs(5));
+            assert_eq!((fit(&mut budgets).is_some(), budgets.grace), (told, Duration::from_secs(expected)), "{grace} under {limit}");
+        };
+        check(60, 0, 60, false);
+        check(60, 90, 60, false);
+        check(60, 65, 60, false);
+        check(60, 30, 25, true);
+        check(60, 3, 0, true);
+    }
+}
