@@ -98,6 +98,9 @@ impl Supervisor {
         tracing::info!(%kind, census = size, grace_s = grace.as_secs_f64(), "census closed");
         (self.bulletin)(Bulletin::GoingDown { kind, grace });
         self.carry_out_all(effects, ctx);
+        for session in self.books.leaving_with_mail() {
+            self.say_saved(&session);
+        }
         if let Err(reason) = self.ledger_health.clone() {
             tracing::error!(%reason, "going down while the ledger cannot commit");
             self.plan(Event::LedgerDown, ctx);
