@@ -299,6 +299,12 @@ impl Supervisor {
         }
     }
 
+    pub(super) fn held_back(&mut self, chat: ChatId, kind: NoticeKind, ctx: &mut Context<Self>) {
+        if kind == NoticeKind::Down {
+            self.plan(Event::HeldBack(chat), ctx);
+        }
+    }
+
     pub(super) fn noticed(&mut self, chat: ChatId, kind: NoticeKind, fate: NoticeFate, ctx: &mut Context<Self>) {
         if let NoticeFate::Failed { reason } = &fate {
             tracing::warn!(%chat, ?kind, %reason, "notice not delivered");
