@@ -57,8 +57,10 @@ pub struct AdapterActor {
     outbox: Outbox,
     line: Line,
     drafts: Drafts,
-    /// Notices that are rendered when they are sent.
+    /// Notices that are rendered when they are sent, each time anew.
     phrases: HashMap<OutboxId, Phrase>,
+    /// Their words, as they were sent last: for the record.
+    rendered: HashMap<OutboxId, String>,
     /// Notices sent while the ledger could not record them: once per chat and process.
     unrecorded: HashMap<ChatId, ()>,
     /// When the outbox is looked at again.
@@ -78,6 +80,7 @@ impl AdapterActor {
             shared,
             drafts: Drafts::default(),
             phrases: HashMap::new(),
+            rendered: HashMap::new(),
             unrecorded: HashMap::new(),
             alarm: None,
             closing: false,
@@ -106,6 +109,7 @@ impl AdapterActor {
                 self.tell(AdapterNews::Delivered { session, row, delivery });
             }
             Effect::Handed(chat, kind) => self.tell(AdapterNews::Handed(chat, kind)),
+            Effect::HeldBack(chat, kind) => self.tell(AdapterNews::HeldBack(chat, kind)),
             Effect::Noticed(chat, kind, fate) => self.tell(AdapterNews::Noticed(chat, kind, fate)),
             Effect::Wake(at) => self.wake_at(at, ctx),
             Effect::Flushed => self.tell(AdapterNews::Flushed(self.set.name.clone())),
@@ -113,7 +117,11 @@ impl AdapterActor {
     }
 
     /// Writes down what became of a row. A row that merely waits can wait for company in its commit, too.
-    fn note(&mut self, id: OutboxId, fate: Fate) {
+    fn note(&mut self, id: OutboxId, mut fate: Fate) {
+        self.phrases.remove(&id);
+        if let (Some(words), Fate::Sent { text, .. }) = (self.rendered.remove(&id), &mut fate) {
+            *text = Some(words);
+        }
         let lazy = matches!(&fate, Fate::Failed { not_before, .. } if *not_before == crate::settings::AT_ONCE);
         let step = Step::Fate { id, fate };
         if lazy { self.shared.ledger.lazily(step) } else { self.shared.ledger.note(step) }
@@ -140,8 +148,9 @@ impl AdapterActor {
         let Some(speaker) = self.line.speaker() else {
             return me.do_send(SendOver { id, result: Err(SpeakError::Broken("not connected".into())) });
         };
-        if let Some(phrase) = self.phrases.remove(&id) {
-            row.text = self.render(&phrase);
+        if let Some(phrase) = self.phrases.get(&id) {
+            row.text = self.render(phrase);
+            self.rendered.insert(id, row.text.clone());
         }
         if repeat {
             row.text.insert_str(0, &self.shared.settings.texts.repeat.plain());
@@ -251,6 +260,7 @@ impl Supervised for AdapterActor {
         self.outbox = Outbox::new(bounds(&self.set, self.platform.as_ref(), &self.shared.settings));
         self.drafts = Drafts::default();
         self.phrases.clear();
+        self.rendered.clear();
         self.alarm = None;
         self.line.drop_connection();
         self.load(ctx);
@@ -460,7 +470,7 @@ impl Handler<Disconnect> for AdapterActor {
         let news = (self.shared.upward.adapter.clone(), self.set.name.clone());
         let speaker = self.line.speaker();
         self.line.drop_connection();
-        self.on(Event::Disconnected, ctx);
+        self.on(Event::Closing, ctx);
         let limit = self.shared.settings.shutdown.disconnect;
         self.shared.io.spawn(async move {
             if let Some(speaker) = speaker {

@@ -190,6 +190,8 @@ pub enum AdapterNews {
     },
     /// A notice was handed to the platform.
     Handed(ChatId, NoticeKind),
+    /// The platform gave a notice back, to be sent later.
+    HeldBack(ChatId, NoticeKind),
     /// What became of a notice.
     Noticed(ChatId, NoticeKind, NoticeFate),
     /// Nothing is due in its outbox any more.

@@ -485,6 +485,7 @@ impl Handler<AdapterNews> for Supervisor {
             AdapterNews::Delivered { session: Some(session), row, delivery } => self.delivered(&session, row, delivery, ctx),
             AdapterNews::Delivered { session: None, .. } => {}
             AdapterNews::Handed(chat, kind) => self.handed(chat, kind, ctx),
+            AdapterNews::HeldBack(chat, kind) => self.held_back(chat, kind, ctx),
             AdapterNews::Noticed(chat, kind, fate) => self.noticed(chat, kind, fate, ctx),
             AdapterNews::Flushed(name) => self.flushed(&name, ctx),
             AdapterNews::Closed(name) => self.adapter_closed(&name, ctx),
@@ -528,6 +529,10 @@ impl Handler<SessionNews> for Supervisor {
                 if since.is_none() {
                     self.again.over(&session);
                     self.run_again(ctx);
+                    // While its end cannot be written it may still come to be cut.
+                    if self.ledger_health.is_ok() {
+                        self.plan(plan::Event::TurnOver(session), ctx);
+                    }
                 }
             }
             SessionNews::Wants { session, turn, request } => self.carry_out_request(&session, turn.0, &request, ctx),

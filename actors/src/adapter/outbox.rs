@@ -103,6 +103,8 @@ pub enum Event {
     Before(Moment),
     /// Say when nothing is due any more.
     Flush,
+    /// Nothing will be sent any more. Replies stay in the ledger; a notice that was not sent is void.
+    Closing,
     /// A wait may be over.
     Tick,
 }
@@ -125,6 +127,8 @@ pub enum Effect {
     Tell(Option<SessionKey>, OutboxId, Delivery),
     /// A notice was handed to the platform.
     Handed(ChatId, NoticeKind),
+    /// The platform gave it back: it has to wait.
+    HeldBack(ChatId, NoticeKind),
     /// What became of a notice.
     Noticed(ChatId, NoticeKind, NoticeFate),
     /// Look again at this moment.
@@ -211,6 +215,13 @@ impl Outbox {
                 self.tell_stuck(now, effects);
             }
             Event::Flush => self.flushing = true,
+            Event::Closing => {
+                self.connected = false;
+                for row in std::mem::take(&mut self.notices).into_values() {
+                    let kind = kind_of(&row).unwrap_or(NoticeKind::Back);
+                    self.drop_notice(row, kind, "not handed over in time", effects);
+                }
+            }
             Event::Tick => {}
         }
     }
@@ -237,8 +248,9 @@ impl Outbox {
             }
             lane.rows.push_back(Letter { row, stuck: false });
         }
-        if !self.connected {
-            self.tell_stuck(now, effects);
+        if let Some(before) = self.before {
+            let everything = if self.connected { self.hold } else { Moment(Duration::MAX) };
+            lane.tell_stuck(now, before, everything, effects);
         }
     }
 
@@ -412,6 +424,7 @@ impl Outbox {
             Ok(message) => (Fate::Sent { message: Some(message), text: Some(row.text.clone()) }, NoticeFate::Sent),
             Err(SpeakError::RetryAfter { after, .. }) => {
                 self.hold = self.hold.max(now + after);
+                effects.push(Effect::HeldBack(row.chat.clone(), kind));
                 self.notices.insert((rank(&row), row.id), row);
                 return;
             }
@@ -429,15 +442,7 @@ impl Outbox {
         let Some(before) = self.before else { return };
         let everything = if self.connected { self.hold } else { Moment(Duration::MAX) };
         for lane in self.lanes.values_mut() {
-            let due = everything.max(lane.not_before);
-            if due <= before || due <= now || lane.busy {
-                continue;
-            }
-            let reason = if self.connected { "its answer is not due before the deadline" } else { "its platform is down" };
-            for letter in lane.rows.iter_mut().filter(|letter| !letter.stuck) {
-                letter.stuck = true;
-                effects.push(Effect::Tell(letter.row.session.clone(), letter.row.id, Delivery::Stuck(reason.into())));
-            }
+            lane.tell_stuck(now, before, everything, effects);
         }
     }
 
@@ -447,6 +452,21 @@ impl Outbox {
         let waits = |lane: &Lane| !self.connected || self.hold.max(lane.not_before) > before;
         let notices_wait = self.notices.is_empty() || !self.connected || self.hold > before;
         self.flying.is_empty() && notices_wait && self.lanes.values().all(waits)
+    }
+}
+
+impl Lane {
+    /// Tells whose replies here will not be delivered before the deadline; `everything` on this account waits until then.
+    fn tell_stuck(&mut self, now: Moment, before: Moment, everything: Moment, effects: &mut Vec<Effect>) {
+        let due = everything.max(self.not_before);
+        if due <= before || due <= now || self.busy {
+            return;
+        }
+        let reason = if everything == Moment(Duration::MAX) { "its platform is down" } else { "its answer is not due before the deadline" };
+        for letter in self.rows.iter_mut().filter(|letter| !letter.stuck) {
+            letter.stuck = true;
+            effects.push(Effect::Tell(letter.row.session.clone(), letter.row.id, Delivery::Stuck(reason.into())));
+        }
     }
 }
 

@@ -63,7 +63,7 @@ struct CallState {
     handed: bool,
     fate: Option<NoticeFate>,
     /// Sessions of this chat that are still the reason to tell it.
-    reasons: usize,
+    reasons: Vec<Seat>,
 }
 
 /// What the plan is told.
@@ -82,8 +82,12 @@ pub enum Event {
     Present(Seat, Presence),
     /// A notice was handed to the platform.
     Handed(ChatId),
+    /// The platform gave it back: it has to wait.
+    HeldBack(ChatId),
     /// What became of a notice.
     Noticed(ChatId, NoticeFate),
+    /// A turn is over, though perhaps not delivered.
+    TurnOver(Arc<SessionKey>),
     /// A session's goodbye; `None`: its ticket was dropped.
     Goodbye(Seat, Option<Goodbye>),
     /// Every reply of a session that is not in memory is settled.
@@ -253,12 +257,17 @@ impl Plan {
                     call.handed = true;
                 }
             }
+            Event::HeldBack(chat) => self.held_back(now, &chat),
             Event::Noticed(chat, fate) => {
                 if let Some(call) = self.calls.get_mut(&chat) {
                     self.unspoken -= usize::from(!call.handed && call.fate.is_none());
-                    call.fate = Some(fate);
+                    // Why it failed first is why it failed.
+                    if !matches!((&call.fate, &fate), (Some(NoticeFate::Failed { .. }), NoticeFate::Failed { .. })) {
+                        call.fate = Some(fate);
+                    }
                 }
             }
+            Event::TurnOver(session) => self.turn_over(&session, effects),
             Event::Goodbye(seat, goodbye) => {
                 let goodbye = goodbye.unwrap_or_else(|| Goodbye { outcome: Outcome::Dead, reason: "it died".into() });
                 self.settle(now, seat, goodbye, effects);
@@ -284,6 +293,19 @@ impl Plan {
                 }
             }
             Event::Tick => {}
+        }
+    }
+
+    fn held_back(&mut self, now: Moment, chat: &ChatId) {
+        let Some(call) = self.calls.get_mut(chat).filter(|call| call.handed && call.fate.is_none()) else { return };
+        call.handed = false;
+        if self.phase > Phase::Drain {
+            call.fate = Some(NoticeFate::Failed { reason: "not handed over in time".into() });
+            return;
+        }
+        self.unspoken += 1;
+        if let Some((_, _, ended)) = self.began.iter_mut().find(|(phase, ..)| *phase == Phase::Announce && now < self.announced_until) {
+            *ended = None;
         }
     }
 
@@ -318,17 +340,36 @@ impl Plan {
         if state.outcome.is_some() {
             return;
         }
-        *state = SeatState { outcome: Some(goodbye.outcome), reason: goodbye.reason, waited: now.since(self.start), late };
+        let Goodbye { outcome, reason } = goodbye;
+        *state = SeatState { outcome: Some(outcome), reason, waited: now.since(self.start), late };
         self.open -= 1;
         // Whoever said goodbye needs no roll call any more.
         self.roll.answer(seat, Presence::Quiet);
-        if self.calls.is_empty() {
+        if outcome == Outcome::Finished {
+            self.spare(seat, effects);
+        }
+    }
+
+    /// A turn that is over is no reason any more to tell its chat.
+    fn turn_over(&mut self, session: &SessionKey, effects: &mut Vec<Effect>) {
+        let Some(call) = self.calls.get(&session.chat) else { return };
+        if let Some(seat) = call.reasons.iter().copied().find(|seat| **self.roll.session(*seat) == *session) {
+            self.spare(seat, effects);
+        }
+    }
+
+    /// A chat that nobody is left to be told about is not told any more.
+    fn spare(&mut self, seat: Seat, effects: &mut Vec<Effect>) {
+        if self.phase > Phase::Drain || self.calls.is_empty() {
             return;
         }
         let chat = &self.roll.session(seat).chat;
         let Some(call) = self.calls.get_mut(chat) else { return };
-        call.reasons = call.reasons.saturating_sub(1);
-        if call.reasons == 0 && !call.handed && call.fate.is_none() && !late && goodbye.outcome == Outcome::Finished {
+        let before = call.reasons.len();
+        call.reasons.retain(|reason| *reason != seat);
+        // One that failed because its platform is down would still be sent, should that come back.
+        let unsent = !call.handed && matches!(call.fate, None | Some(NoticeFate::Failed { .. }));
+        if before > 0 && call.reasons.is_empty() && unsent {
             effects.push(Effect::Withdraw(chat.clone()));
         }
     }
@@ -359,9 +400,21 @@ impl Plan {
                 break;
             }
         }
+        let announces = self.announces(now);
         if self.began.last().is_some_and(|(_, _, ended)| ended.is_none()) {
-            effects.push(Effect::Wake(self.due()));
+            let due = self.due();
+            effects.push(Effect::Wake(if announces { due.min(self.announced_until) } else { due }));
         }
+    }
+
+    /// Whether notices are still being handed over. Announce runs beside the drain, and ends by itself.
+    fn announces(&mut self, now: Moment) -> bool {
+        let over = self.unspoken == 0 || now >= self.announced_until;
+        let open = self.began.iter_mut().find(|(phase, _, ended)| *phase == Phase::Announce && ended.is_none());
+        if let (Some((_, _, ended)), true) = (open, over) {
+            *ended = Some(now);
+        }
+        !over
     }
 
     /// When the present phase is over at the latest.
@@ -393,7 +446,7 @@ impl Plan {
             effects.push(Effect::Rephrase { kind: self.kind, until: self.deadline(Phase::Drain) });
         }
         for (place, call) in calls.into_iter().enumerate() {
-            let state = CallState { place, handed: false, fate: None, reasons: call.seats.len() };
+            let state = CallState { place, handed: false, fate: None, reasons: call.seats.clone() };
             self.calls.insert(call.chat.clone(), state);
             effects.push(Effect::Announce(call));
         }

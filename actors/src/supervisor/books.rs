@@ -68,13 +68,24 @@ impl Books {
         }
     }
 
-    /// The census: every session in memory, and every other one with a reply that is not delivered.
+    /// The census: every session in memory, and every other one with a reply that is not delivered. One that was told to leave is not in
+    /// memory: it answers nothing any more.
     pub(super) fn census(&self) -> Vec<(Arc<SessionKey>, bool)> {
-        let live = self.sessions.keys().map(|key| (key.clone(), true));
-        let owing = self.owed.keys().filter(|key| !self.sessions.contains_key(*key)).map(|key| (Arc::new(key.clone()), false));
+        let live = self.sessions.iter().filter(|(_, entry)| entry.leaving.is_none()).map(|(key, _)| (key.clone(), true));
+        let owing = self.owed.keys().filter(|key| !self.is_here(key)).map(|key| (Arc::new(key.clone()), false));
         let mut census: Vec<_> = live.chain(owing).collect();
         census.sort_by(|(a, _), (b, _)| a.cmp(b));
         census
+    }
+
+    /// Whether a session is in memory, to stay.
+    pub(super) fn is_here(&self, session: &SessionKey) -> bool {
+        self.sessions.get(session).is_some_and(|entry| entry.leaving.is_none())
+    }
+
+    /// Sessions that were told to leave and have been written to since.
+    pub(super) fn leaving_with_mail(&self) -> Vec<Arc<SessionKey>> {
+        self.sessions.iter().filter(|(_, entry)| entry.leaving.is_some_and(|mail| mail > 0)).map(|(key, _)| key.clone()).collect()
     }
 
     /// A reply of a session is settled; whether it was the last of one that is not in memory.

@@ -225,8 +225,8 @@ impl Supervisor {
         let order = OpenCommand { seq, session, user: said.sender.user, name: said.sender.name, text: said.text, message: said.message };
         match then {
             Then::Routed => {
-                if matches!(self.stage, Stage::GoingDown(_)) {
-                    // It was told in time, or it is taken back: either way the message is safe.
+                // A session that is here was counted with this message in the roll call, and its chat is told by that.
+                if matches!(self.stage, Stage::GoingDown(_)) && !self.books.is_here(&order.session) {
                     self.say_saved(&order.session);
                 }
             }
@@ -266,7 +266,7 @@ impl Supervisor {
         self.shut_down(request.kind, None, &RequestedBy::Chat(session.clone()), None, ctx);
     }
 
-    fn say_saved(&self, session: &SessionKey) {
+    pub(super) fn say_saved(&self, session: &SessionKey) {
         let text = self.settings.texts.saved.plain();
         let row = self.notice(&session.chat, NoticeKind::Saved, self.instance.to_string(), text, MINUTE * 10);
         if let Some(entry) = self.books.adapter(&session.chat) {

@@ -11,7 +11,7 @@ use super::{Stage, Supervisor};
 use crate::clock::Moment;
 use crate::ids::{AdapterName, ChatId, OutboxId, SessionKey};
 use crate::ledger::writer::Close;
-use crate::ledger::{Done, NoticeKind, OutboxRow, OutboxState, Step, What};
+use crate::ledger::{Done, NoticeKind, OutboxRow, OutboxState, Question, Step, What};
 use crate::marker::{FORMAT, Marker};
 use crate::protocol::{
     Bulletin, DeliverBefore, Disconnect, Drain, Flush, Hurry, Interrupt, Notify, Phrase, Present, Rephrase, RollCall, SaidGoodbye,
@@ -98,6 +98,9 @@ impl Supervisor {
         tracing::info!(%kind, census = size, grace_s = grace.as_secs_f64(), "census closed");
         (self.bulletin)(Bulletin::GoingDown { kind, grace });
         self.carry_out_all(effects, ctx);
+        for session in self.books.leaving_with_mail() {
+            self.say_saved(&session);
+        }
         if let Err(reason) = self.ledger_health.clone() {
             tracing::error!(%reason, "going down while the ledger cannot commit");
             self.plan(Event::LedgerDown, ctx);
@@ -157,7 +160,11 @@ impl Supervisor {
                 let errand = Errand::Interrupt(down.cause.clone());
                 self.spread(seats, errand, ctx);
             }
-            Effect::Flush => self.flush(ctx),
+            Effect::Flush => {
+                // Answers of the desk may still be on their way through the ledger: they belong to what is flushed.
+                let me = ctx.address();
+                self.ledger.ask(Question::Instances { most: 0 }, move |_| me.do_send(FlushNow));
+            }
             Effect::Disconnect => self.disconnect(ctx),
             Effect::Mark { clean, verdict } => self.mark(clean, verdict, ctx),
             Effect::Close => self.close(ctx),
@@ -256,6 +263,9 @@ impl Supervisor {
 
     fn flush(&mut self, ctx: &mut Context<Self>) {
         let Stage::GoingDown(down) = &mut self.stage else { return };
+        if down.plan.phase() != Phase::Flush {
+            return;
+        }
         let until = down.plan.deadline(Phase::Flush);
         for (name, entry) in self.books.adapters.iter().filter(|(_, entry)| entry.alive) {
             down.unflushed.insert(name.clone());
@@ -295,6 +305,12 @@ impl Supervisor {
     pub(super) fn handed(&mut self, chat: ChatId, kind: NoticeKind, ctx: &mut Context<Self>) {
         if kind == NoticeKind::Down {
             self.plan(Event::Handed(chat), ctx);
+        }
+    }
+
+    pub(super) fn held_back(&mut self, chat: ChatId, kind: NoticeKind, ctx: &mut Context<Self>) {
+        if kind == NoticeKind::Down {
+            self.plan(Event::HeldBack(chat), ctx);
         }
     }
 
@@ -365,6 +381,19 @@ impl Supervisor {
         }
         (self.bulletin)(Bulletin::Down(Arc::new(report)));
         self.go_to_bed(ctx);
+    }
+}
+
+/// Everything that was written when the flush began has been answered.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct FlushNow;
+
+impl Handler<FlushNow> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: FlushNow, ctx: &mut Context<Self>) {
+        self.flush(ctx);
     }
 }
 

@@ -30,6 +30,7 @@ struct Shared {
 
 struct State {
     clock: Clock,
+    account: Account,
     /// What people said and nobody has accepted, in order.
     pending: VecDeque<Inbound>,
     deliveries: u64,
@@ -77,6 +78,7 @@ impl Stage {
     pub fn new(abilities: Abilities, clock: Clock, trace: Trace) -> Self {
         let state = State {
             clock,
+            account: Account::new("stage:1"),
             pending: VecDeque::new(),
             deliveries: 0,
             sent: Vec::new(),
@@ -156,6 +158,11 @@ impl Stage {
         self.state().pending.len()
     }
 
+    /// Who the gateway is there.
+    pub fn set_account(&self, account: &str) {
+        self.state().account = Account::new(account);
+    }
+
     /// Another life has another clock.
     pub(super) fn set_clock(&self, clock: Clock) {
         self.state().clock = clock;
@@ -183,9 +190,10 @@ impl Platform for Stage {
             if state.mood.down {
                 return Err(PlatformError::Broken { reason: "the stage is dark".into(), retry_after: None });
             }
+            let account = state.account.clone();
             drop(state);
             let ear = Ear { stage: stage.clone(), unsettled: Unsettled::default(), greeted: false };
-            Ok(Connection { account: Account::new("stage:1"), listener: Box::new(ear), speaker: Arc::new(Voicebox(stage)) })
+            Ok(Connection { account, listener: Box::new(ear), speaker: Arc::new(Voicebox(stage)) })
         })
     }
 }

@@ -23,7 +23,8 @@ impl Trace {
         let width = lines.iter().map(|(_, who, _)| who.chars().count()).max().unwrap_or(0);
         let line = |(at, who, what): &(Wall, String, String)| {
             let secs = at.since(origin).unwrap_or(Duration::ZERO).as_secs();
-            format!("{secs:>3}s  {who:<width$}  {what}\n").replace(" \n", "\n")
+            let what = what.replace('\n', " ⏎ ");
+            format!("{}\n", format!("{secs:>3}s  {who:<width$}  {what}").trim_end())
         };
         lines.iter().map(line).collect()
     }

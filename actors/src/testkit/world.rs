@@ -26,6 +26,9 @@ use crate::supervisor::{Gateway, Place, Ports, Supervisor};
 /// When every world begins.
 const ORIGIN: Wall = Wall(1_000_000_000_000);
 
+/// Whatever a test waits for comes within this time of a world, or never.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
 /// How a life opens the ledger.
 type Open = Box<dyn FnMut() -> Box<dyn Ledger>>;
 
@@ -81,6 +84,8 @@ impl World {
     pub fn add_stage(&mut self, name: &str, abilities: Abilities) -> Stage {
         self.stages.retain(|(set, _)| set.name.as_str() != name);
         let stage = Stage::new(abilities, Clock::from_origin(self.now), self.trace.clone());
+        // Deliveries are told apart by their account.
+        stage.set_account(&format!("stage:{name}"));
         let access = Access { allow: vec!["*".into()], admins: vec![format!("{name}:boss")], pairing: false };
         let set = AdapterSettings { name: AdapterName::new(name), access, rate: None, agent: AgentName::new("demo") };
         self.stages.push((set, stage.clone()));
@@ -107,6 +112,11 @@ impl World {
         self.open = Box::new(open);
     }
 
+    /// How long each commit takes.
+    pub fn set_latency(&mut self, latency: Duration) {
+        self.latency = latency;
+    }
+
     /// Where the clean-shutdown flag is kept; without it none is.
     pub fn set_marker(&mut self, path: impl Into<std::path::PathBuf>) {
         self.marker = Some(path.into());
@@ -122,10 +132,24 @@ impl World {
         self.trace.text(ORIGIN)
     }
 
+    /// Compares the whole trace, line by line, whatever its columns.
+    ///
+    /// # Panics
+    /// When it is another.
+    #[track_caller]
+    pub fn expect(&self, expected: &str) {
+        let plain = |text: &str| -> Vec<String> {
+            let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+            lines.filter(|line| !line.is_empty()).collect()
+        };
+        let got = self.text();
+        assert!(plain(&got) == plain(expected), "the trace (below) is another than\n{expected}");
+    }
+
     /// Lives one life: starts the gateway, waits until it is ready, and plays. A life that did not shut down ends as by a power cut.
     ///
     /// # Panics
-    /// When a life that shut down left an actor behind.
+    /// When a life that shut down left an actor behind, or when the outcomes of its sessions do not add up to the census.
     pub fn life<R>(&mut self, play: impl AsyncFnOnce(&Life) -> R) -> R {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime can be built");
@@ -136,7 +160,8 @@ impl World {
             life.until(|bulletins| bulletins.contains(&Bulletin::Ready)).await;
             let result = play(&life).await;
             ended.set(life.clock.wall());
-            if life.report().is_some() {
+            if let Some(report) = life.report() {
+                expect_the_whole_census(&report);
                 life.expect_nobody().await;
             }
             result
@@ -186,6 +211,14 @@ impl Life {
         self.settle().await;
     }
 
+    /// A platform.
+    ///
+    /// # Panics
+    /// When there is none of this name.
+    pub fn stage(&self, name: &str) -> &Stage {
+        self.stages.get(&AdapterName::new(name)).expect("a stage of this world")
+    }
+
     /// Lets everything happen that needs no time to speak of: a tenth of a second.
     pub async fn settle(&self) {
         self.pass(Duration::from_millis(100)).await;
@@ -212,6 +245,18 @@ impl Life {
         self.gateway.supervisor.send(shutdown).await.expect("the supervisor answers").expect("a report")
     }
 
+    /// Asks for a shutdown and does not wait for it.
+    pub async fn ask_for(&self, kind: ShutdownKind, grace: Option<Duration>) {
+        self.gateway.supervisor.do_send(Shutdown { kind, grace, requested_by: RequestedBy::Embedder, reason: None });
+        self.settle().await;
+    }
+
+    /// Waits for the end of a shutdown that somebody asked for.
+    pub async fn down(&self) -> Arc<ShutdownReport> {
+        self.until(|bulletins| bulletins.iter().any(|bulletin| matches!(bulletin, Bulletin::Down(_)))).await;
+        self.report().expect("it was just seen")
+    }
+
     /// What is going on.
     ///
     /// # Panics
@@ -236,11 +281,16 @@ impl Life {
         })
     }
 
-    /// Waits for a bulletin, without end: what never comes is found by the test's own limit.
+    /// Waits for a bulletin.
+    ///
+    /// # Panics
+    /// When it does not come within an hour of the world.
     pub async fn until(&self, seen: impl Fn(&[Bulletin]) -> bool) {
-        while !seen(&self.bulletins.borrow()) {
+        let start = self.clock.now();
+        while self.clock.now().since(start) < PATIENCE && !seen(&self.bulletins.borrow()) {
             self.pass(Duration::from_millis(1)).await;
         }
+        assert!(seen(&self.bulletins.borrow()), "nothing of the kind was ever told; {:?}", self.bulletins.borrow());
     }
 
     /// Everybody who lived is gone.
@@ -248,4 +298,22 @@ impl Life {
         self.settle().await;
         assert_eq!(self.gateway.nursery.lives(), 0, "actors outlived the shutdown");
     }
+}
+
+impl Drop for World {
+    /// A test that fails shows what happened.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.text());
+        }
+    }
+}
+
+/// Every session of the census has exactly one outcome.
+fn expect_the_whole_census(report: &ShutdownReport) {
+    let mut ends: Vec<_> = report.sessions.iter().map(|end| &end.session).collect();
+    assert_eq!(report.idle + ends.len(), report.census, "the outcomes do not add up to the census: {report:?}");
+    ends.sort();
+    ends.dedup();
+    assert_eq!(ends.len(), report.sessions.len(), "a session has two outcomes: {report:?}");
 }

@@ -1,0 +1,96 @@
+//! Mark: the flag exists only if it is true, and is used once.
+
+use std::path::Path;
+
+use super::{secs, world};
+use switchboard_actors::ledger::{Ending, Knowledge, Question};
+use switchboard_actors::marker;
+use switchboard_actors::shutdown::{Phase, ShutdownKind};
+use switchboard_actors::testkit::world::World;
+
+/// How each life ended, as its successor judged, newest first.
+fn endings(world: &mut World) -> Vec<Option<Ending>> {
+    let knowledge = world.life(async |life| {
+        life.settle().await;
+        life.inquire(Question::Instances { most: 10 }).await
+    });
+    match knowledge {
+        Knowledge::Instances(instances) => instances.into_iter().map(|facts| facts.predecessor).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn in_a_folder(play: impl FnOnce(World, &Path)) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("clean");
+    let (mut world, _) = world();
+    world.set_marker(&path);
+    play(world, &path);
+}
+
+#[test]
+fn g08_a_clean_end_leaves_a_flag_that_the_next_life_uses_once() {
+    in_a_folder(|mut world, path| {
+        world.life(async |life| {
+            life.say("7", "alice", "hello").await;
+            assert!(!path.exists());
+            life.shut_down(ShutdownKind::Update).await;
+        });
+        let marker::Found::Whole(flag) = marker::read(path) else { panic!("no flag") };
+        assert_eq!((flag.kind, flag.census), (ShutdownKind::Update, 1));
+        assert_eq!(endings(&mut world), [Some(Ending::Clean), None]);
+        assert!(!path.exists(), "it was consumed");
+        // That life was cut, and the flag of the one before is no excuse for it.
+        marker::write(path, &flag).expect("it can be written");
+        assert_eq!(endings(&mut world)[0], Some(Ending::Killed { phase: None }));
+    });
+}
+
+#[test]
+fn g08_a_life_that_cut_somebody_leaves_none() {
+    in_a_folder(|mut world, path| {
+        world.life(async |life| {
+            life.say("7", "alice", "work 100").await;
+            life.shut_down(ShutdownKind::Stop).await;
+        });
+        assert!(!path.exists());
+        let verdict = "not clean: stage room 7 is interrupted: its task was cut and can be run again".to_owned();
+        assert_eq!(endings(&mut world)[0], Some(Ending::Unclean { verdict }));
+    });
+}
+
+#[test]
+fn g08_a_flag_that_is_torn_or_gone_or_not_writable_counts_as_unclean() {
+    let lost = Some(Ending::Unclean { verdict: "it was clean, but left no flag that is true".into() });
+    let clean_end = |world: &mut World| world.life(async |life| life.shut_down(ShutdownKind::Stop).await);
+    in_a_folder(|mut world, path| {
+        clean_end(&mut world);
+        let whole = std::fs::read(path).expect("a flag");
+        std::fs::write(path, &whole[..whole.len() / 2]).expect("it can be torn");
+        assert_eq!(endings(&mut world)[0], lost);
+    });
+    in_a_folder(|mut world, path| {
+        clean_end(&mut world);
+        std::fs::remove_file(path).expect("it can be removed");
+        assert_eq!(endings(&mut world)[0], lost);
+    });
+    in_a_folder(|mut world, path| {
+        world.set_marker(path.join("no/such/folder"));
+        let report = clean_end(&mut world);
+        assert!(report.verdict.to_string().contains("could not be written"), "{}", report.verdict);
+        assert_eq!(endings(&mut world)[0], lost);
+    });
+}
+
+#[test]
+fn a_life_that_was_killed_while_going_down_is_known_with_its_phase() {
+    in_a_folder(|mut world, path| {
+        world.life(async |life| {
+            life.say("7", "alice", "work 100").await;
+            life.ask_for(ShutdownKind::Stop, None).await;
+            life.pass(secs(3)).await;
+        });
+        assert!(!path.exists());
+        assert_eq!(endings(&mut world)[0], Some(Ending::Killed { phase: Some(Phase::Drain) }));
+    });
+}
