@@ -230,7 +230,7 @@ impl Script {
 
     /// Closes what alice has open.
     pub fn clear(&mut self, before: Seq, forget: bool) -> Done {
-        self.step(Step::Clear(Clear { session: alice(), before, forget }))
+        self.step(Step::Clear(Clear { session: alice(), before, forget, by: None }))
     }
 
     /// Everything open.
