@@ -100,6 +100,11 @@ impl Desk {
         }
     }
 
+    /// What was judged came to nothing: the ledger did not take it in, or had it before. It will not have counted when it is offered again.
+    pub fn forget(&mut self, adapter: &AdapterName, user: &UserId) {
+        self.senders.uncount(&(adapter.clone(), user.clone()));
+    }
+
     fn may_greet(&mut self, now: Moment, who: (AdapterName, UserId)) -> bool {
         if self.greetings.peek(now, MINUTE, &who.0) >= GREETINGS_PER_MINUTE {
             return false;
@@ -138,6 +143,13 @@ impl<K: Hash + Eq> Recent<K> {
         }
         *count = count.saturating_add(1);
         *count
+    }
+
+    /// Counts one less.
+    fn uncount(&mut self, key: &K) {
+        if let Some((_, count)) = self.windows.get_mut(key) {
+            *count = count.saturating_sub(1);
+        }
     }
 
     /// How many there are in the window now.
@@ -216,6 +228,11 @@ mod tests {
         check(3, said("ann", "/stop"), 9, Judgement::Command(Command::Stop));
         check(3, said("boss", "hi"), 0, Judgement::Message);
         check(70, said("ann", "five"), 0, Judgement::Message);
+        // What comes to nothing, however often it is offered, does not count.
+        for _ in 0..9 {
+            assert_eq!(desk.judge(at(200), &"a".into(), &said("ann", "six"), 0), Judgement::Message);
+            desk.forget(&"a".into(), &"ann".into());
+        }
     }
 
     #[test]

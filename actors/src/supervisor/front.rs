@@ -196,6 +196,13 @@ impl Handler<Taking> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, Taking { arrival, receipt, then, result }: Taking, ctx: &mut Context<Self>) {
+        if matches!(result, Err(_) | Ok(Done::Duplicate { .. } | Done::Refused(_))) {
+            // It will be offered again, or was counted before.
+            self.desk.forget(&arrival.session.chat.adapter, &arrival.said.sender.user);
+            if matches!(then, Then::Routed) {
+                self.books.unroute(&arrival.session);
+            }
+        }
         match result {
             Err(unable) => receipt.settle(Taken::Later(unable.retry_after)),
             Ok(Done::Duplicate { waiting }) => {
