@@ -147,6 +147,10 @@ impl SessionActor {
                 let history = settings.session.history;
                 self.write_start(Step::Resume(Resume { turn, attempt, instance: *instance, at: clock.wall(), history }), ctx);
             }
+            Effect::NotResumed => {
+                let waiting = self.machine.waiting();
+                self.tell(SessionNews::Turn { session: self.key.clone(), since: None, waiting });
+            }
             Effect::Run { turn, attempt, history } => {
                 let task = Task { turn, attempt, session: SessionKey::clone(&self.key), history };
                 tracing::debug!(session = %self.key, %turn, attempt, "turn started");
