@@ -13,7 +13,8 @@ use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Recipi
 
 use crate::agent::{Agent, News, Task};
 use crate::clock::Clock;
-use crate::ids::{InstanceId, OutboxId, Sequence, SessionKey, TurnId};
+use crate::desk::access::Doors;
+use crate::ids::{InstanceId, OutboxId, Seq, Sequence, SessionKey, TurnId};
 use crate::ledger::writer::{LedgerLine, Unable};
 use crate::ledger::{Done, End, Finish, Knowledge, OutboxRow, OutboxState, Question, Resume, SessionView, Start, Step, What, Word};
 use crate::platform::{Abilities, split_text};
@@ -41,6 +42,8 @@ pub struct Shared {
     pub agents: tokio::runtime::Handle,
     /// The way to the ledger.
     pub ledger: LedgerLine,
+    /// Who may speak: checked again when a turn starts.
+    pub doors: Doors,
     /// The lines to the supervisor.
     pub upward: Arc<Upward>,
 }
@@ -313,7 +316,15 @@ impl Handler<StartWritten> for SessionActor {
 
     fn handle(&mut self, StartWritten(result): StartWritten, ctx: &mut Context<Self>) {
         match result {
-            Ok(done) => self.on(Event::Started(Some(done)), ctx),
+            Ok(done) => {
+                if let Done::Started(started) = &done
+                    && !self.shared.doors.admits(&self.key.chat.adapter, &started.asked_by.0)
+                {
+                    tracing::info!(session = %self.key, turn = %started.turn, "whoever asked is not let in any more; the turn is closed");
+                    self.on(Event::Halt(Seq(u64::MAX)), ctx);
+                }
+                self.on(Event::Started(Some(done)), ctx);
+            }
             // Told at once where nothing will be tried again anyhow.
             Err(_) if self.ticket.is_some() => self.on(Event::Started(None), ctx),
             Err(unable) => {

@@ -179,7 +179,7 @@ impl Supervisor {
         Self {
             instance,
             version,
-            desk: Desk::new(settings.session.clone(), doors),
+            desk: Desk::new(settings.session.clone(), doors.clone()),
             adapter_shared: Arc::new(adapter::Shared {
                 settings: settings.clone(),
                 clock: clock.clone(),
@@ -194,6 +194,7 @@ impl Supervisor {
                 instance,
                 agents: agent_runtime,
                 ledger: line.clone(),
+                doors,
                 upward: upward.clone(),
             }),
             settings,
