@@ -300,9 +300,7 @@ impl Supervised for SessionActor {
         let (machine, effects) = Session::instead_of(&self.machine);
         self.machine = machine;
         self.perform_all(effects, ctx);
-        if self.machine.is_waking() {
-            self.wake(ctx);
-        }
+        // `started` follows, and wakes what has to be woken.
     }
 }
 

@@ -388,7 +388,7 @@ impl Supervisor {
 /// A command's answer is durable.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct AnswerDurable(Vec<OutboxRow>);
+pub(super) struct AnswerDurable(pub(super) Vec<OutboxRow>);
 
 impl Handler<AnswerDurable> for Supervisor {
     type Result = ();
