@@ -330,7 +330,7 @@ impl Supervisor {
                     (_, false) => texts.stopped_nothing.plain(),
                 }
             }
-            Command::StopAll => texts.stopped_all.render(&[("count", &self.stop_all(order.seq).to_string())]),
+            Command::StopAll => texts.stopped_all.render(&[("count", &self.stop_all(order.seq, ctx).to_string())]),
             Command::Sessions => self.list_sessions(),
             Command::Retry | Command::Restart | Command::Shutdown => String::new(),
         };
@@ -351,12 +351,16 @@ impl Supervisor {
         });
     }
 
-    /// Cuts every turn that runs. Their closing is each session's own step.
-    fn stop_all(&self, before: Seq) -> usize {
+    /// Cuts every turn that runs, and tells who asked for it. Their closing is each session's own step.
+    fn stop_all(&mut self, before: Seq, ctx: &mut Context<Self>) -> usize {
         let running: Vec<_> = self.books.running().map(|(key, _)| key.clone()).collect();
         for key in &running {
             if let Some(entry) = self.books.sessions.get(key) {
                 entry.addr.do_send(Halt(before));
+            }
+            let text = self.settings.texts.stopped_by_admin.plain();
+            for row in self.words(key, &What::Reply { word: Word::Command }, &text, None) {
+                self.say(row, ctx);
             }
         }
         running.len()
