@@ -254,17 +254,15 @@ impl Actor for AdapterActor {
 }
 
 impl Supervised for AdapterActor {
-    /// After a panic: a new outbox, filled from the ledger, and a new connection. What was on its way is unknown there, or still to be
+    /// After a panic: a new outbox, filled from the ledger, and a new connection; `started` follows and gets both. What was on its way is unknown there, or still to be
     /// written as sent; the ledger's compare-and-set sorts that out.
-    fn restarting(&mut self, ctx: &mut Context<Self>) {
+    fn restarting(&mut self, _: &mut Context<Self>) {
         self.outbox = Outbox::new(bounds(&self.set, self.platform.as_ref(), &self.shared.settings));
         self.drafts = Drafts::default();
         self.phrases.clear();
         self.rendered.clear();
         self.alarm = None;
         self.line.drop_connection();
-        self.load(ctx);
-        self.connect_later(ctx);
     }
 }
 

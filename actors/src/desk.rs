@@ -7,7 +7,6 @@ pub mod command;
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use crate::clock::Moment;
@@ -29,8 +28,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Desk {
     settings: settings::Session,
-    /// Who may speak, and who may command; shared with the sessions, which look again when a turn starts.
-    doors: Arc<RwLock<Doors>>,
+    /// Who may speak, and who may command.
+    pub doors: Doors,
     senders: Recent<(AdapterName, UserId)>,
     greeted: Recent<(AdapterName, UserId)>,
     greetings: Recent<AdapterName>,
@@ -63,7 +62,7 @@ pub enum Excess {
 
 impl Desk {
     /// A desk behind these doors.
-    pub fn new(settings: settings::Session, doors: Arc<RwLock<Doors>>) -> Self {
+    pub fn new(settings: settings::Session, doors: Doors) -> Self {
         Self { settings, doors, senders: Recent::new(), greeted: Recent::new(), greetings: Recent::new() }
     }
 
@@ -77,12 +76,8 @@ impl Desk {
     /// Judges what somebody said, while `waiting` messages of their session wait.
     pub fn judge(&mut self, now: Moment, adapter: &AdapterName, said: &Said, waiting: u32) -> Judgement {
         let who = (adapter.clone(), said.sender.user.clone());
-        let (admitted, pairs, commands) = {
-            let doors = self.doors();
-            (doors.admits(adapter, &who.1), doors.pairs(adapter), doors.commands(adapter, &who.1))
-        };
-        if !said.sender.person || !admitted {
-            return Judgement::Stranger { greet: said.sender.person && pairs && self.may_greet(now, who) };
+        if !said.sender.person || !self.doors.admits(adapter, &said.sender.user) {
+            return Judgement::Stranger { greet: said.sender.person && self.doors.pairs(adapter) && self.may_greet(now, who) };
         }
         if said.text.len() > self.settings.message_bytes as usize {
             return Judgement::Refused(Excess::Long);
@@ -96,21 +91,18 @@ impl Desk {
             _ => {}
         }
         match command {
-            Some(command) if command.is_for_admins() && !commands => Judgement::Command(Command::Forbidden),
+            Some(command) if command.is_for_admins() && !self.doors.commands(adapter, &said.sender.user) => {
+                Judgement::Command(Command::Forbidden)
+            }
             Some(command) => Judgement::Command(command),
             None if waiting >= self.settings.backlog => Judgement::Refused(Excess::Many),
             None => Judgement::Message,
         }
     }
 
-    /// Who may speak.
-    pub fn doors(&self) -> RwLockReadGuard<'_, Doors> {
-        self.doors.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// To let somebody in, or no longer.
-    pub fn doors_mut(&self) -> RwLockWriteGuard<'_, Doors> {
-        self.doors.write().unwrap_or_else(PoisonError::into_inner)
+    /// What was judged came to nothing: the ledger did not take it in, or had it before. It will not have counted when it is offered again.
+    pub fn forget(&mut self, adapter: &AdapterName, user: &UserId) {
+        self.senders.uncount(&(adapter.clone(), user.clone()));
     }
 
     fn may_greet(&mut self, now: Moment, who: (AdapterName, UserId)) -> bool {
@@ -153,6 +145,13 @@ impl<K: Hash + Eq> Recent<K> {
         *count
     }
 
+    /// Counts one less.
+    fn uncount(&mut self, key: &K) {
+        if let Some((_, count)) = self.windows.get_mut(key) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
     /// How many there are in the window now.
     fn peek(&self, now: Moment, window: Duration, key: &K) -> u32 {
         self.windows.get(key).filter(|(since, _)| now.since(*since) < window).map_or(0, |(_, count)| *count)
@@ -175,7 +174,7 @@ mod tests {
             pairing,
         };
         let doors = Doors::new([("a".into(), access(&["a:ann", "a:boss"], true)), ("open".into(), access(&["*"], false))]);
-        Desk::new(settings, Arc::new(RwLock::new(doors)))
+        Desk::new(settings, doors)
     }
 
     fn said(user: &str, text: &str) -> Said {
@@ -229,6 +228,11 @@ mod tests {
         check(3, said("ann", "/stop"), 9, Judgement::Command(Command::Stop));
         check(3, said("boss", "hi"), 0, Judgement::Message);
         check(70, said("ann", "five"), 0, Judgement::Message);
+        // What comes to nothing, however often it is offered, does not count.
+        for _ in 0..9 {
+            assert_eq!(desk.judge(at(200), &"a".into(), &said("ann", "six"), 0), Judgement::Message);
+            desk.forget(&"a".into(), &"ann".into());
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 pub mod machine;
 mod run;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Recipient, SpawnHandle, Supervised};
@@ -36,14 +36,14 @@ pub struct Shared {
     pub clock: Clock,
     /// The ledger's numbers.
     pub sequence: Sequence,
-    /// Who may speak.
-    pub doors: Arc<RwLock<Doors>>,
     /// This life.
     pub instance: InstanceId,
     /// Where agents run.
     pub agents: tokio::runtime::Handle,
     /// The way to the ledger.
     pub ledger: LedgerLine,
+    /// Who may speak: checked again when a turn starts.
+    pub doors: Doors,
     /// The lines to the supervisor.
     pub upward: Arc<Upward>,
 }
@@ -152,6 +152,10 @@ impl SessionActor {
                 let Shared { settings, instance, clock, .. } = &*self.shared;
                 let history = settings.session.history;
                 self.write_start(Step::Resume(Resume { turn, attempt, instance: *instance, at: clock.wall(), history }), ctx);
+            }
+            Effect::NotResumed => {
+                let waiting = self.machine.waiting();
+                self.tell(SessionNews::Turn { session: self.key.clone(), since: None, waiting });
             }
             Effect::Run { turn, attempt, history } => {
                 let task = Task { turn, attempt, session: SessionKey::clone(&self.key), history };
@@ -274,11 +278,6 @@ impl SessionActor {
         });
     }
 
-    /// Whether who asked may still speak: access may have changed while the message waited.
-    fn admits(&self, user: &crate::ids::UserId) -> bool {
-        self.shared.doors.read().unwrap_or_else(PoisonError::into_inner).admits(&self.key.chat.adapter, user)
-    }
-
     fn tell(&self, news: SessionNews) {
         self.shared.upward.session.do_send(news);
     }
@@ -301,9 +300,7 @@ impl Supervised for SessionActor {
         let (machine, effects) = Session::instead_of(&self.machine);
         self.machine = machine;
         self.perform_all(effects, ctx);
-        if self.machine.is_waking() {
-            self.wake(ctx);
-        }
+        // `started` follows, and wakes what has to be woken.
     }
 }
 
@@ -317,12 +314,13 @@ impl Handler<StartWritten> for SessionActor {
 
     fn handle(&mut self, StartWritten(result): StartWritten, ctx: &mut Context<Self>) {
         match result {
-            Ok(Done::Started(started)) if !self.admits(&started.asked_by.0) => {
-                tracing::info!(session = %self.key, "a turn of somebody who may speak no longer is closed");
-                self.on(Event::Halt(Seq(u64::MAX)), ctx);
-                self.on(Event::Started(Some(Done::Started(started))), ctx);
-            }
             Ok(done) => {
+                if let Done::Started(started) = &done
+                    && !self.shared.doors.admits(&self.key.chat.adapter, &started.asked_by.0)
+                {
+                    tracing::info!(session = %self.key, turn = %started.turn, "whoever asked is not let in any more; the turn is closed");
+                    self.on(Event::Halt(Seq(u64::MAX)), ctx);
+                }
                 let nothing = !matches!(done, Done::Started(_));
                 self.on(Event::Started(Some(done)), ctx);
                 if nothing {

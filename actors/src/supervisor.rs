@@ -12,7 +12,7 @@ mod waking;
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, MessageResult, ResponseFuture, Supervised};
@@ -25,7 +25,7 @@ use crate::desk::Desk;
 use crate::desk::access::Doors;
 use crate::ids::{AgentName, ChatId, InstanceId, OutboxId, Seq, Sequence, SessionKey};
 use crate::ledger::writer::{LedgerActor, LedgerHealth, LedgerLine};
-use crate::ledger::{Done, Ledger, OutboxRow, OutboxState, Step, What};
+use crate::ledger::{Done, End, Finish, Knowledge, Ledger, OutboxRow, OutboxState, Question, Step, TurnRow, TurnState, What, Word};
 use crate::marker::MarkerActor;
 use crate::platform::{Platform, split_text};
 use crate::protocol::{
@@ -176,7 +176,6 @@ impl Supervisor {
         let line = LedgerLine::to(ledger_actor.clone());
         let sequence = Sequence::after(Seq(0));
         let doors = Doors::new(adapters.iter().map(|(set, _)| (set.name.clone(), set.access.clone())));
-        let doors = Arc::new(RwLock::new(doors));
         Self {
             instance,
             version,
@@ -459,22 +458,21 @@ fn watch(supervisor: &Addr<Supervisor>, child: Child) -> impl FnOnce(Ended) + 's
 impl Actor for Supervisor {
     type Context = Context<Self>;
 
+    /// Also after a panic.
     fn started(&mut self, ctx: &mut Context<Self>) {
-        self.wake(ctx);
+        if let Stage::Waking = self.stage {
+            self.wake(ctx);
+        }
         self.sweep(ctx);
         self.prune(ctx);
     }
 }
 
 impl Supervised for Supervisor {
-    /// The books are kept; only timers and the plan's alarm have to be set again.
+    /// The books are kept; timers are set again by `started`, which follows, and the plan's alarm here.
     fn restarting(&mut self, ctx: &mut Context<Self>) {
-        self.sweep(ctx);
-        self.prune(ctx);
-        match self.stage {
-            Stage::Waking => self.wake(ctx),
-            Stage::Serving => {}
-            Stage::GoingDown(_) => self.plan(plan::Event::Tick, ctx),
+        if let Stage::GoingDown(_) = self.stage {
+            self.plan(plan::Event::Tick, ctx);
         }
     }
 }
@@ -619,12 +617,68 @@ impl Supervisor {
             (Ended::Stopped, None) => {}
             (Ended::Spent(words), _) => {
                 tracing::error!(session = %key, panic = %words, "session fell too often");
-                if entry.running.is_some() || entry.waiting > 0 {
-                    // Built anew from the ledger, with a new budget, once this one's time has passed.
-                    let key = key.clone();
-                    ctx.run_later(self.settings.supervision.within, move |supervisor, ctx| supervisor.route(&key, ctx));
-                }
+                self.give_verdict(key.clone(), self.sequence.last(), ctx);
+                // Built anew from the ledger, with a new budget, once this one's time has passed.
+                let key = key.clone();
+                ctx.run_later(self.settings.supervision.within, move |supervisor, ctx| supervisor.route(&key, ctx));
             }
+        }
+    }
+}
+
+impl Supervisor {
+    /// The turn that ran in a session which is given up for now gets its verdict: nobody else would, while this life lasts. Turns with a
+    /// number above `fell` are its successor's.
+    fn give_verdict(&mut self, key: Arc<SessionKey>, fell: Seq, ctx: &mut Context<Self>) {
+        let me = ctx.address();
+        self.ledger.ask(Question::Turns, move |answer| {
+            let turns = match answer {
+                Ok(Knowledge::Turns(turns)) => Some(turns),
+                _ => None,
+            };
+            me.do_send(LeftRunning { key, fell, turns });
+        });
+    }
+}
+
+/// Turns that run, as the ledger knows it, for the sake of a session that was given up; `None`: it could not say.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+struct LeftRunning {
+    key: Arc<SessionKey>,
+    fell: Seq,
+    turns: Option<Vec<TurnRow>>,
+}
+
+impl Handler<LeftRunning> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, LeftRunning { key, fell, turns }: LeftRunning, ctx: &mut Context<Self>) {
+        let Some(turns) = turns else {
+            ctx.run_later(self.settings.ledger.retry_first, move |supervisor, ctx| supervisor.give_verdict(key, fell, ctx));
+            return;
+        };
+        if !matches!(self.stage, Stage::Serving) {
+            return;
+        }
+        let its = |turn: &TurnRow| turn.session == *key && turn.state == TurnState::Running && turn.turn.0 <= fell;
+        for left in turns.into_iter().filter(its) {
+            let reason = "an internal error".to_owned();
+            let text = self.settings.texts.failed.render(&[("cause", &reason)]);
+            let mut replies = self.words(&key, &What::Reply { word: Word::Failed }, &text, None);
+            replies.iter_mut().for_each(|row| row.turn = Some(left.turn));
+            let (me, rows) = (ctx.address(), replies.clone());
+            let (end, at) = (End::Failed { reason }, self.clock.wall());
+            let finish = Finish { turn: left.turn, attempt: left.attempt, end, replies, request: None, at };
+            self.ledger.must(Step::Finish(finish), move |result| {
+                if result == Ok(Done::Ok) {
+                    me.do_send(front::AnswerDurable(rows));
+                }
+            });
+        }
+        // A successor that was born meanwhile could not start beside that turn.
+        if self.books.is_here(&key) {
+            self.route(&key, ctx);
         }
     }
 }
@@ -792,8 +846,8 @@ impl Handler<Ordered> for Supervisor {
 
     fn handle(&mut self, Ordered { step, done }: Ordered, ctx: &mut Context<Self>) {
         match (step, done) {
-            (Step::PairApprove { .. }, Some(Done::Paired { adapter, user, .. })) => self.desk.doors_mut().let_in(adapter, user),
-            (Step::PairRevoke { adapter, user }, Some(Done::Ok)) => self.desk.doors_mut().shut_out(&adapter, &user),
+            (Step::PairApprove { .. }, Some(Done::Paired { adapter, user, .. })) => self.desk.doors.let_in(adapter, user),
+            (Step::PairRevoke { adapter, user }, Some(Done::Ok)) => self.desk.doors.shut_out(&adapter, &user),
             (Step::TurnRetry { .. }, Some(Done::Ok)) => self.wake_waiting(ctx),
             (Step::OutboxRetry { id, .. }, Some(Done::Ok)) => self.reload_outbox(id, ctx),
             (Step::MoveAdapter { to, .. }, Some(Done::Moved(_))) => self.take_over(to, ctx),

@@ -179,6 +179,8 @@ texts! {
     sessions,
     /// /stop all.
     stopped_all,
+    /// To whoever asked for a task that /stop all stopped.
+    stopped_by_admin,
     /// /restart.
     restarting,
     /// /shutdown.

@@ -8,16 +8,38 @@ use switchboard_actors::shutdown::{NoticeFate, Outcome, ShutdownReport};
 use switchboard_actors::testkit::worker::Worker;
 use switchboard_actors::testkit::world::World;
 
+#[path = "worlds/access.rs"]
+mod access;
+#[path = "worlds/adapters.rs"]
+mod adapters;
 #[path = "worlds/announce.rs"]
 mod announce;
+#[path = "worlds/busy.rs"]
+mod busy;
+#[path = "worlds/commands.rs"]
+mod commands;
+#[path = "worlds/drafts.rs"]
+mod drafts;
 #[path = "worlds/drain.rs"]
 mod drain;
 #[path = "worlds/joins.rs"]
 mod joins;
+#[path = "worlds/ledger_ill.rs"]
+mod ledger_ill;
 #[path = "worlds/mark.rs"]
 mod mark;
+#[path = "worlds/panics.rs"]
+mod panics;
+#[path = "worlds/passivation.rs"]
+mod passivation;
 #[path = "worlds/quiesce.rs"]
 mod quiesce;
+#[path = "worlds/recovery.rs"]
+mod recovery;
+#[path = "worlds/replies.rs"]
+mod replies;
+#[path = "worlds/requests.rs"]
+mod requests;
 
 fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)

@@ -1,16 +1,17 @@
 //! Who may speak, and who may command.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::ids::{AdapterName, UserId};
 use crate::settings::Access;
 
-/// The doors of every adapter. An adapter without one admits nobody.
+/// The doors of every adapter. An adapter without one admits nobody. Clones are the same doors.
 #[derive(Clone, Debug, Default)]
 pub struct Doors {
-    doors: HashMap<AdapterName, Door>,
+    doors: Arc<HashMap<AdapterName, Door>>,
     /// Let in by a pairing code.
-    paired: HashSet<(AdapterName, UserId)>,
+    paired: Arc<Mutex<HashSet<(AdapterName, UserId)>>>,
 }
 
 #[derive(Clone, Debug)]
@@ -34,13 +35,13 @@ impl Doors {
             };
             (adapter, door)
         });
-        Self { doors: doors.collect(), paired: HashSet::new() }
+        Self { doors: Arc::new(doors.collect()), paired: Arc::default() }
     }
 
     /// Whether this person may speak there. An administrator may.
     pub fn admits(&self, adapter: &AdapterName, user: &UserId) -> bool {
         let Some(door) = self.doors.get(adapter) else { return false };
-        door.open || door.allowed.contains(user) || door.admins.contains(user) || self.paired.contains(&(adapter.clone(), user.clone()))
+        door.open || door.allowed.contains(user) || door.admins.contains(user) || self.paired().contains(&(adapter.clone(), user.clone()))
     }
 
     /// Whether this person may use the commands of administrators.
@@ -54,13 +55,18 @@ impl Doors {
     }
 
     /// Lets somebody in.
-    pub fn let_in(&mut self, adapter: AdapterName, user: UserId) {
-        self.paired.insert((adapter, user));
+    pub fn let_in(&self, adapter: AdapterName, user: UserId) {
+        self.paired().insert((adapter, user));
     }
 
     /// Lets somebody in no longer, as far as a code had let them in.
-    pub fn shut_out(&mut self, adapter: &AdapterName, user: &UserId) {
-        self.paired.remove(&(adapter.clone(), user.clone()));
+    pub fn shut_out(&self, adapter: &AdapterName, user: &UserId) {
+        self.paired().remove(&(adapter.clone(), user.clone()));
+    }
+
+    /// A set is whole, whoever panicked with it in hand.
+    fn paired(&self) -> MutexGuard<'_, HashSet<(AdapterName, UserId)>> {
+        self.paired.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -198,6 +198,8 @@ pub struct LedgerActor {
     /// Whether a commit is about to be made, and gathers company.
     gathering: bool,
     health: Health,
+    /// Commits that failed since one succeeded.
+    failures: u32,
     closing: Option<Box<dyn FnOnce(Result<(), Fault>) + Send>>,
 }
 
@@ -222,6 +224,7 @@ impl LedgerActor {
             lazy_set: false,
             gathering: false,
             health: Health::Up,
+            failures: 0,
             closing: None,
         }
     }
@@ -313,16 +316,16 @@ impl LedgerActor {
     /// The ledger failed: what may wait for nothing is given back, the rest is kept in its order.
     fn fail(&mut self, fault: &Fault, batch: Vec<Write>, ctx: &mut Context<Self>) {
         let reason = fault.to_string();
-        let failures = match &self.health {
-            Health::Up => 0,
-            Health::Down { failures, .. } => failures + 1,
-        };
+        // An engine that opens is not yet one that commits: only a commit starts the count anew.
+        let failures = self.failures;
+        self.failures = failures.saturating_add(1);
         let wait = backoff(self.settings.retry_first, self.settings.retry_most, failures, 1.0);
         let unable = Unable { reason: reason.clone(), retry_after: wait };
         let queued = std::mem::take(&mut self.queue);
         for entry in batch.into_iter().map(Entry::Step).chain(queued) {
             match entry {
                 Entry::Step(Write { urgency: Urgency::May, reply, .. }) => answer(reply, Err(unable.clone())),
+                Entry::Ask(ask) => (ask.reply)(Err(Fault::NotCommitted(reason.clone()))),
                 kept => self.queue.push_back(kept),
             }
         }
@@ -473,6 +476,7 @@ impl Handler<JobDone> for LedgerActor {
     fn handle(&mut self, done: JobDone, ctx: &mut Context<Self>) {
         match done {
             JobDone::Committed(Ok(results)) => {
+                self.failures = 0;
                 for (write, result) in self.under_way.take().unwrap_or_default().into_iter().zip(results) {
                     if let Done::Refused(reason) = &result {
                         // Never the step itself: it holds people's words.

@@ -37,6 +37,9 @@ pub struct Session {
     leave: bool,
     /// Cut turns that are to run again, before what waits.
     resume: Option<(TurnId, u32)>,
+    /// The number of a start that the ledger could not confirm. Should it have been written all the same, only the very same start gets
+    /// that turn back.
+    unsure: Option<TurnId>,
     /// Replies that the outbox still has.
     owed: Vec<Owed>,
     drain: Drain,
@@ -58,9 +61,11 @@ enum State {
     Waking,
     Resting,
     Asking,
-    /// `halted`: a /stop arrived meanwhile; the ledger closes the turn, it must not be run.
+    /// `halted`: a /stop arrived meanwhile; the ledger closes the turn, it must not be run. `again`: the attempt of a cut turn that is to
+    /// run again.
     Starting {
         turn: TurnId,
+        again: Option<u32>,
         halted: bool,
     },
     Running(Run),
@@ -210,6 +215,8 @@ pub enum Effect {
         /// The attempt that was cut.
         attempt: u32,
     },
+    /// A cut turn that was to run again will not: somebody closed it.
+    NotResumed,
     /// Set the agent to work.
     Run {
         /// The turn.
@@ -297,6 +304,7 @@ impl Session {
             gate,
             leave: false,
             resume: None,
+            unsure: None,
             owed: Vec::new(),
             drain: Drain::Serving,
             late: false,
@@ -305,7 +313,8 @@ impl Session {
 
     /// A session that takes the place of one that fell: the turn that ran gets its verdict, and what waits is read anew.
     pub fn instead_of(fallen: &Session) -> (Self, Vec<Effect>) {
-        let mut session = Self { owed: fallen.owed.clone(), ..Self::new(fallen.busy, fallen.limits, fallen.gate) };
+        let (owed, resume, unsure) = (fallen.owed.clone(), fallen.resume, fallen.unsure);
+        let mut session = Self { owed, resume, unsure, ..Self::new(fallen.busy, fallen.limits, fallen.gate) };
         let mut effects = Vec::new();
         if let State::Running(run) = &fallen.state {
             let reason = "an internal error".to_owned();
@@ -316,9 +325,9 @@ impl Session {
         } else if let State::Closing(run, how) = &fallen.state {
             session.state = State::Closing(run.clone(), *how);
             session.waiting = 1;
-        } else if let State::Starting { turn, .. } = fallen.state {
+        } else if let State::Starting { turn, again, .. } = fallen.state {
             // Its answer is still under way; a turn that it starts must not run in a session that does not know why it fell.
-            session.state = State::Starting { turn, halted: true };
+            session.state = State::Starting { turn, again, halted: true };
             session.waiting = 1;
         }
         (session, effects)
@@ -416,10 +425,10 @@ impl Session {
             // It has nothing to start any more: the leave goes back at once.
             (_, Event::MayStart) => effects.push(Effect::GiveWay),
 
-            (State::Starting { halted, .. }, Event::Started(done)) => {
-                let halted = *halted;
+            (State::Starting { turn, again, halted }, Event::Started(done)) => {
+                let start = (*turn, *again, *halted);
                 self.state = State::Resting;
-                self.started(now, done, halted, effects);
+                self.started(now, done, start, effects);
             }
             (_, Event::Started(_)) => {}
 
@@ -513,26 +522,31 @@ impl Session {
         }
         match self.resume.take() {
             Some((turn, attempt)) => {
-                self.state = State::Starting { turn, halted: false };
+                self.state = State::Starting { turn, again: Some(attempt), halted: false };
                 effects.push(Effect::Resume { turn, attempt });
             }
             None => {
                 self.arrived = 0;
-                self.state = State::Starting { turn: draw, halted: false };
-                effects.push(Effect::Start { turn: draw, take: if self.busy == Busy::Queue { Take::One } else { Take::All } });
+                let turn = self.unsure.take().unwrap_or(draw);
+                self.state = State::Starting { turn, again: None, halted: false };
+                effects.push(Effect::Start { turn, take: if self.busy == Busy::Queue { Take::One } else { Take::All } });
             }
         }
     }
 
-    fn started(&mut self, now: Moment, done: Option<Done>, halted: bool, effects: &mut Vec<Effect>) {
-        let started = match done {
-            Some(Done::Started(started)) => started,
-            None => return,
-            Some(_) => {
-                self.waiting = self.arrived;
-                return;
-            }
+    fn started(&mut self, now: Moment, done: Option<Done>, (turn, again, halted): (TurnId, Option<u32>, bool), effects: &mut Vec<Effect>) {
+        let started = match (done, again) {
+            (Some(Done::Started(started)), _) => started,
+            // The same again, once the ledger is back; after a /stop there is nothing to get back.
+            (None, Some(attempt)) if !halted => return self.resume = Some((turn, attempt)),
+            (None, None) if !halted => return self.unsure = Some(turn),
+            (None | Some(_), Some(_)) => return effects.push(Effect::NotResumed),
+            (None, None) => return,
+            (Some(_), None) => return self.waiting = self.arrived,
         };
+        if halted && again.is_some() {
+            effects.push(Effect::NotResumed);
+        }
         let Started { turn, attempt, history, reply_to, asked_by, left, .. } = *started;
         self.waiting = left + self.arrived;
         let run = Run { turn, attempt, since: now, heard: now, asked_by, reply_to };
@@ -573,11 +587,14 @@ impl Session {
                 effects.push(Effect::Abort);
                 self.close(run, End::Stopped, Say::Nothing, None, Closing::Dropped, effects);
             }
-            State::Starting { turn, halted } if turn.0 < before => *halted = true,
+            State::Starting { turn, halted, .. } if turn.0 < before => *halted = true,
             _ => {}
         }
         // A start that finds nothing is harmless; one that is forgotten is not. So what waits is only ever counted down by the ledger.
-        self.resume = self.resume.filter(|(turn, _)| turn.0 > before);
+        self.unsure = self.unsure.filter(|turn| turn.0 > before);
+        if self.resume.take_if(|(turn, _)| turn.0 < before).is_some() {
+            effects.push(Effect::NotResumed);
+        }
     }
 
     fn watch(&mut self, now: Moment, run: Run, effects: &mut Vec<Effect>) {

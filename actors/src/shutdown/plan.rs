@@ -423,6 +423,8 @@ impl Plan {
         let deadline = self.deadline(self.phase);
         match self.phase {
             Phase::RollCall => deadline.min(began + self.budgets.roll_call),
+            // A ledger that has failed before is not waited for as long as one that is only slow.
+            Phase::Mark if !self.blemishes.is_empty() => deadline.min(began + self.budgets.margin / 2),
             Phase::Drain if self.unspoken > 0 => deadline.max(self.announced_until),
             _ => deadline,
         }
@@ -464,6 +466,9 @@ impl Plan {
             }
             let goodbye = match self.roll.presence(seat) {
                 Presence::Away => Goodbye { outcome: Outcome::Owing, reason: "its answer is still on its way".into() },
+                Presence::Running(..) if !self.blemishes.is_empty() => {
+                    Goodbye { outcome: Outcome::Silent, reason: "what became of its task could not be recorded".into() }
+                }
                 Presence::Asked => Goodbye { outcome: Outcome::Silent, reason: "it answered nothing".into() },
                 Presence::Quiet | Presence::Waiting => Goodbye { outcome: Outcome::Silent, reason: "it did not say goodbye".into() },
                 Presence::Running(..) => Goodbye { outcome: Outcome::Silent, reason: "its task could not be cut".into() },

@@ -78,6 +78,13 @@ impl Books {
         census
     }
 
+    /// What a session was told of does not wait in it after all.
+    pub(super) fn unroute(&mut self, session: &SessionKey) {
+        if let Some(entry) = self.sessions.get_mut(session) {
+            entry.waiting = entry.waiting.saturating_sub(1);
+        }
+    }
+
     /// Whether a session is in memory, to stay.
     pub(super) fn is_here(&self, session: &SessionKey) -> bool {
         self.sessions.get(session).is_some_and(|entry| entry.leaving.is_none())

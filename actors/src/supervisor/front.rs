@@ -196,6 +196,13 @@ impl Handler<Taking> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, Taking { arrival, receipt, then, result }: Taking, ctx: &mut Context<Self>) {
+        if matches!(result, Err(_) | Ok(Done::Duplicate { .. } | Done::Refused(_))) {
+            // It will be offered again, or was counted before.
+            self.desk.forget(&arrival.session.chat.adapter, &arrival.said.sender.user);
+            if matches!(then, Then::Routed) {
+                self.books.unroute(&arrival.session);
+            }
+        }
         match result {
             Err(unable) => receipt.settle(Taken::Later(unable.retry_after)),
             Ok(Done::Duplicate { waiting }) => {
@@ -288,10 +295,10 @@ impl Supervisor {
             return self.settle(order, String::new(), ctx);
         };
         let adapter = &order.session.chat.adapter;
-        if !self.desk.doors().admits(adapter, &order.user) {
+        if !self.desk.doors.admits(adapter, &order.user) {
             return self.settle(order, String::new(), ctx);
         }
-        let forbidden = command.is_for_admins() && !self.desk.doors().commands(adapter, &order.user);
+        let forbidden = command.is_for_admins() && !self.desk.doors.commands(adapter, &order.user);
         self.carry_out(if forbidden { Command::Forbidden } else { command }, order, &Done::Ok, ctx);
     }
 
@@ -300,7 +307,7 @@ impl Supervisor {
         let texts = self.settings.texts.clone();
         let text = match command {
             Command::Help => {
-                let admin = self.desk.doors().commands(&order.session.chat.adapter, &order.user);
+                let admin = self.desk.doors.commands(&order.session.chat.adapter, &order.user);
                 texts.help.plain() + &if admin { texts.help_admin.plain() } else { String::new() }
             }
             Command::Whoami => {
@@ -323,7 +330,7 @@ impl Supervisor {
                     (_, false) => texts.stopped_nothing.plain(),
                 }
             }
-            Command::StopAll => texts.stopped_all.render(&[("count", &self.stop_all(order.seq).to_string())]),
+            Command::StopAll => texts.stopped_all.render(&[("count", &self.stop_all(order.seq, ctx).to_string())]),
             Command::Sessions => self.list_sessions(),
             Command::Retry | Command::Restart | Command::Shutdown => String::new(),
         };
@@ -344,12 +351,16 @@ impl Supervisor {
         });
     }
 
-    /// Cuts every turn that runs. Their closing is each session's own step.
-    fn stop_all(&self, before: Seq) -> usize {
+    /// Cuts every turn that runs, and tells who asked for it. Their closing is each session's own step.
+    fn stop_all(&mut self, before: Seq, ctx: &mut Context<Self>) -> usize {
         let running: Vec<_> = self.books.running().map(|(key, _)| key.clone()).collect();
         for key in &running {
             if let Some(entry) = self.books.sessions.get(key) {
                 entry.addr.do_send(Halt(before));
+            }
+            let text = self.settings.texts.stopped_by_admin.plain();
+            for row in self.words(key, &What::Reply { word: Word::Command }, &text, None) {
+                self.say(row, ctx);
             }
         }
         running.len()
@@ -381,7 +392,7 @@ impl Supervisor {
 /// A command's answer is durable.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct AnswerDurable(Vec<OutboxRow>);
+pub(super) struct AnswerDurable(pub(super) Vec<OutboxRow>);
 
 impl Handler<AnswerDurable> for Supervisor {
     type Result = ();

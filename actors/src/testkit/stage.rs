@@ -74,6 +74,8 @@ pub struct Mood {
     pub busy: Option<Duration>,
     /// Sends arrive, but the answer is lost.
     pub mumbling: bool,
+    /// Nothing is heard from it: no message, no sign of life. It can still be spoken to.
+    pub deaf: bool,
 }
 
 impl Stage {
@@ -279,12 +281,16 @@ impl Ear {
         loop {
             self.stage.unless_cut().await;
             let news = self.stage.shared.news.notified();
-            let batch: Vec<Inbound> = {
+            let batch: Option<Vec<Inbound>> = {
                 let mut state = self.stage.state();
                 if state.mood.down {
                     return Err(PlatformError::Broken { reason: "the stage went dark".into(), retry_after: None });
                 }
-                state.pending.drain(..).collect()
+                if state.mood.deaf { None } else { Some(state.pending.drain(..).collect()) }
+            };
+            let Some(batch) = batch else {
+                news.await;
+                continue;
             };
             if !batch.is_empty() {
                 self.offered.clone_from(&batch);

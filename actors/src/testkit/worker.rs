@@ -81,7 +81,7 @@ async fn work(asked: &str, attempt: u32, report: &Report) -> Result<Result<Answe
                 tokio::time::sleep(SECOND).await;
             }
         }
-        "long" => text = (1..=count).map(|line| format!("line {line}\n")).collect(),
+        "long" => text = (1..=count).map(|line| format!("line {line}")).collect::<Vec<_>>().join("\n"),
         "tool" => {
             let call = format!("call-{attempt}");
             report.step(Entry::ToolCall { call: call.clone(), name: "tool".into(), arguments: "{}".into() }).await?;

@@ -1,0 +1,135 @@
+//! The end of the process, as somebody in a chat or their agent asks for it: at most once, and whoever asked hears the result.
+
+use super::{outcomes, pairs, secs, world};
+use switchboard_actors::shutdown::{Outcome, ShutdownKind};
+
+#[test]
+fn g16_the_turn_that_asked_for_a_restart_is_answered_and_never_run_again() {
+    let (mut world, worker) = world();
+    world.life(async |life| {
+        life.say("7", "alice", "restart").await;
+        let report = life.down().await;
+        assert_eq!(report.kind, ShutdownKind::Restart);
+        assert!(report.verdict.is_clean(), "{report:?}");
+        assert_eq!(outcomes(&report), pairs(&[("7", Outcome::Finished)]));
+    });
+    world.pass(secs(3));
+    world.life(async |life| {
+        life.pass(secs(5)).await;
+        assert!(life.report().is_none(), "nothing asks again");
+    });
+    world.life(async |life| life.pass(secs(5)).await);
+    assert_eq!(worker.runs(), [("restart".to_owned(), 1)]);
+    world.expect(
+        "0s  alice in 7  restart
+         0s  drain
+         0s  → 7         restarting, as you wish
+         0s  mark
+         0s  down        clean
+         3s  → 7         ✅ Restarted, after 4s.",
+    );
+}
+
+#[test]
+fn g16_a_restart_by_an_admin_that_is_delivered_again_restarts_nothing() {
+    let (mut world, _) = world();
+    let (stage, mut delivery) = (world.stage("stage"), None);
+    world.life(async |life| {
+        life.say("7", "alice", "/restart").await;
+        life.say("7", "alice", "work 5").await;
+        delivery = Some(stage.say("9", "boss", "/restart"));
+        let report = life.down().await;
+        assert_eq!((report.kind, report.verdict.is_clean()), (ShutdownKind::Restart, true));
+    });
+    world.pass(secs(2));
+    world.life(async |life| {
+        life.pass(secs(1)).await;
+        stage.redeliver(&delivery.take().expect("it was said"), "9", "boss", "/restart");
+        life.pass(secs(5)).await;
+        assert!(life.report().is_none(), "it was carried out before");
+        life.say("9", "boss", "hello").await;
+    });
+    world.expect(
+        " 0s  alice in 7  /restart
+          0s  → 7         🔒 Only administrators may do that.
+          0s  alice in 7  work 5
+          0s  boss in 9   /restart
+          0s  announce
+          0s  drain
+          0s  → 7         ⚠️ Gateway restarting — your current task has up to 53s to finish, then it will be interrupted. Use /retry after restart to continue.
+          0s  → 9         🔄 Restarting. I will say when I am back.
+          5s  → 7         work 5: done
+          5s  mark
+          5s  down        clean
+          7s  → 9         ✅ Restarted, after 3s.
+          7s  → 7         ✅ Back, after 3s (restart).
+          8s  boss in 9   /restart
+         13s  boss in 9   hello
+         13s  → 9         hello: done",
+    );
+}
+
+#[test]
+fn a_restart_that_a_crash_cut_short_is_told_and_not_carried_out() {
+    let (mut world, _) = world();
+    world.life(async |life| {
+        life.say("7", "alice", "work 100").await;
+        life.say("9", "boss", "/restart").await;
+        life.pass(secs(2)).await;
+    });
+    world.life(async |life| {
+        life.pass(secs(5)).await;
+        assert!(life.report().is_none());
+    });
+    world.expect(
+        "0s  alice in 7  work 100
+         0s  boss in 9   /restart
+         0s  announce
+         0s  drain
+         0s  → 7         ⚠️ Gateway restarting — your current task has up to 53s to finish, then it will be interrupted. Use /retry after restart to continue.
+         0s  → 9         🔄 Restarting. I will say when I am back.
+         2s  → 9         ⚠️ The restart you asked for was cut short (cut off while shutting down); I am back, and did not do it again.
+         2s  → 7         ✅ Back, after 3s (cut off while shutting down).
+         2s  → 7         ✂️ Your task was interrupted (cut off while shutting down). Use /retry to run it again, /new to drop it.",
+    );
+}
+
+#[test]
+fn a_shutdown_by_an_admin_is_told_when_somebody_starts_it_again() {
+    let (mut world, _) = world();
+    world.life(async |life| {
+        life.say("9", "boss", "/shutdown").await;
+        assert_eq!(life.down().await.kind, ShutdownKind::Stop);
+    });
+    world.pass(secs(3600));
+    world.life(async |life| life.pass(secs(1)).await);
+    world.expect(
+        "  0s  boss in 9  /shutdown
+           0s  → 9        👋 Shutting down.
+           0s  mark
+           0s  down       clean
+         3600s  → 9        ✅ Back. The shutdown you asked for took place.",
+    );
+}
+
+#[test]
+fn an_agent_that_asks_to_go_down_while_others_work_lets_them_finish() {
+    let (mut world, _) = world();
+    world.life(async |life| {
+        life.say("7", "alice", "work 10").await;
+        life.say("9", "bob", "stop").await;
+        let report = life.down().await;
+        assert!(report.verdict.is_clean(), "{report:?}");
+    });
+    world.expect(
+        " 0s  alice in 7  work 10
+          0s  bob in 9    stop
+          0s  announce
+          0s  drain
+          0s  → 7         ⚠️ Gateway shutting down — your current task has up to 53s to finish, then it will be interrupted. Use /retry when it is back.
+          0s  → 9         stopping, as you wish
+         10s  → 7         work 10: done
+         10s  mark
+         10s  down        clean",
+    );
+}
