@@ -528,6 +528,8 @@ impl Session {
         let started = match done {
             Some(Done::Started(started)) => started,
             None => return,
+            // The turn that was to run again was closed meanwhile; what waits behind it still does.
+            Some(Done::Lost) => return,
             Some(_) => {
                 self.waiting = self.arrived;
                 return;

@@ -126,7 +126,7 @@ impl Supervisor {
         self.write_accept(accept, clear, arrival, receipt, then, ctx);
         if routed {
             // It hears while the accept is being written; should that fail, its start finds nothing.
-            self.route(&session, ctx);
+            self.route_in_order(&session, ctx);
         }
     }
 
@@ -202,13 +202,17 @@ impl Handler<Taking> for Supervisor {
         if let (true, Some(entry)) = (halts, self.books.sessions.get(&arrival.session)) {
             entry.addr.do_send(Halt(arrival.seq));
         }
+        if matches!(result, Ok(Done::Cleared { .. })) && self.again.forget(&arrival.session) {
+            // What was said behind the command waited for the turn that it closed.
+            self.route(&arrival.session, ctx);
+        }
         match result {
             Err(unable) => receipt.settle(Taken::Later(unable.retry_after)),
             Ok(Done::Duplicate { waiting }) => {
                 receipt.settle(Taken::Accepted);
                 // Perhaps its session never heard: its accept may have been durable while nobody knew.
                 if let Some(session) = waiting {
-                    self.route(&session, ctx);
+                    self.route_in_order(&session, ctx);
                 }
             }
             Ok(Done::Refused(reason)) => {
@@ -232,7 +236,7 @@ impl Supervisor {
         match then {
             // It was told in time, or it is taken back: either way the message is safe.
             Then::Routed if matches!(self.stage, Stage::GoingDown(_)) => self.say_saved(&order.session),
-            Then::Routed if self.settings.session.busy == Busy::Interrupt => self.route(&order.session, ctx),
+            Then::Routed if self.settings.session.busy == Busy::Interrupt => self.route_in_order(&order.session, ctx),
             Then::Routed => {}
             Then::Saved => {
                 *self.books.away.entry(order.session.clone()).or_default() += 1;

@@ -287,7 +287,7 @@ impl Supervisor {
         const AT_ONCE: usize = 256;
         let rest = sessions.split_off(sessions.len().min(AT_ONCE));
         for session in sessions {
-            self.route(&session, ctx);
+            self.route_in_order(&session, ctx);
         }
         if !rest.is_empty() {
             ctx.spawn(tokio::task::yield_now().into_actor(self).map(move |(), supervisor, ctx| supervisor.wake_sessions(rest, ctx)));
