@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use super::cuts::{Chronicle, CuttingLedger, Event, Knife};
@@ -27,6 +27,9 @@ use crate::supervisor::{Gateway, Place, Ports, Supervisor};
 
 /// When every world begins.
 const ORIGIN: Wall = Wall(1_000_000_000_000);
+
+/// Read once: thousands of worlds begin with them.
+static DEFAULTS: LazyLock<Settings> = LazyLock::new(Settings::defaults);
 
 /// How a life opens the ledger.
 type Open = Box<dyn FnMut() -> Box<dyn Ledger>>;
@@ -68,7 +71,7 @@ impl World {
     pub fn new() -> Self {
         let ledger = MemoryLedger::new();
         let mut world = Self {
-            settings: Settings::defaults(),
+            settings: DEFAULTS.clone(),
             trace: Trace::default(),
             chronicle: Chronicle::default(),
             stages: Vec::new(),
@@ -121,6 +124,11 @@ impl World {
     /// The clean-shutdown flag as it stands, where one is kept.
     pub fn marker(&self) -> Option<marker::Found> {
         self.marker.as_deref().map(marker::read)
+    }
+
+    /// How long a commit takes.
+    pub fn set_latency(&mut self, latency: Duration) {
+        self.latency = latency;
     }
 
     /// Time passes while nobody lives.
@@ -230,6 +238,11 @@ impl Life {
     pub async fn say(&self, room: &str, user: &str, text: &str) {
         self.stages[&AdapterName::new("stage")].say(room, user, text);
         self.settle().await;
+    }
+
+    /// A platform.
+    pub fn stage(&self, name: &str) -> Stage {
+        self.stages[&AdapterName::new(name)].clone()
     }
 
     /// Lets everything happen that needs no time to speak of: a tenth of a second.
