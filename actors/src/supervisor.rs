@@ -258,6 +258,15 @@ impl Supervisor {
         }
     }
 
+    /// Routes a message to its session, unless a turn from before it is still to run again there: the session finds it when it wakes for that.
+    fn route_in_order(&mut self, key: &SessionKey, ctx: &mut Context<Self>) {
+        if self.again.expects(key) && !self.books.sessions.contains_key(key) {
+            *self.books.away.entry(key.clone()).or_default() += 1;
+        } else {
+            self.route(key, ctx);
+        }
+    }
+
     /// Routes something to a session, which comes to life for it if need be.
     fn route(&mut self, key: &SessionKey, ctx: &mut Context<Self>) {
         let now = self.clock.now();
@@ -398,6 +407,7 @@ impl Supervisor {
                 self.again.over(&key);
                 continue;
             }
+            self.books.away.remove(&*key);
             if let Some(entry) = self.books.sessions.get_mut(&key) {
                 (entry.routed, entry.last) = (entry.routed + 1, self.clock.now());
                 entry.addr.do_send(RunAgain { turn: again.turn, attempt: again.attempt });

@@ -10,7 +10,13 @@ mod aftermath;
 mod guarantees;
 #[path = "crash_points/player.rs"]
 mod player;
+#[path = "crash_points/requests.rs"]
+mod requests;
 #[path = "crash_points/scenario.rs"]
 mod scenario;
+#[path = "crash_points/shutdowns.rs"]
+mod shutdowns;
+#[path = "crash_points/troubles.rs"]
+mod troubles;
 #[path = "crash_points/turns.rs"]
 mod turns;

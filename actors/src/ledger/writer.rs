@@ -11,7 +11,7 @@ use std::time::Duration;
 use actix::fut::ActorFutureExt;
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Recipient, Supervised, WrapFuture};
 
-use super::{Done, Fault, Knowledge, Ledger, Question, Step};
+use super::{Clear, Done, Fault, Knowledge, Ledger, Question, Step};
 use crate::settings;
 use crate::supervision::intensity::backoff;
 
@@ -278,7 +278,7 @@ impl LedgerActor {
             return;
         }
         let mut batch = Vec::new();
-        while batch.len() < self.settings.batch as usize {
+        while batch.len() < self.settings.batch as usize || self.must_ride_along() {
             match self.queue.pop_front() {
                 Some(Entry::Step(write)) => batch.push(write),
                 Some(ask @ Entry::Ask(_)) => {
@@ -294,6 +294,11 @@ impl LedgerActor {
         let steps = batch.iter().map(|write| write.step.clone()).collect();
         self.under_way = Some(batch);
         self.perform(Job::Commit(steps), ctx);
+    }
+
+    /// What a command closes goes with its accept, also over the bound: a crash between the two would leave a /stop that stopped nothing.
+    fn must_ride_along(&self) -> bool {
+        matches!(self.queue.front(), Some(Entry::Step(Write { step: Step::Clear(Clear { by: Some(_), .. }), .. })))
     }
 
     fn perform(&mut self, job: Job, ctx: &mut Context<Self>) {

@@ -1,8 +1,9 @@
 //! Taking in: what a platform offers is judged, made durable, acknowledged, and only then has consequences.
 //!
 //! It needs no live session: duplicates, access, commands and "saved" notices are answered from the books and the ledger, in every phase.
-//! Two things happen on arrival: /stop cuts what runs, and a session hears of a message while its accept is being written, so
-//! that its start can share the commit.
+//! One thing happens on arrival: a session hears of a message while its accept is being written, so that its start can share the commit.
+//! What cuts a turn waits for that write, since only the ledger knows a repeat: a /stop that is delivered again must not stop what was said
+//! after it. Where the ledger cannot write, /stop acts all the same.
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::ledger::{
 };
 use crate::platform::{Content, Offer, Receipt, Said, Taken};
 use crate::protocol::{Halt, Notify, Offered};
+use crate::settings::Busy;
 use crate::shutdown::{RequestedBy, ShutdownKind};
 use crate::texts::spoken;
 
@@ -112,23 +114,19 @@ impl Supervisor {
             }
             Judgement::Stranger { .. } => return receipt.settle(Taken::Accepted),
         };
-        let routed = matches!(then, Then::Routed);
+        // Where a message cuts what runs, it is heard of when it is known to be a new one.
+        let routed = matches!(then, Then::Routed) && self.settings.session.busy != Busy::Interrupt;
         let clear = match then {
             Then::Command(Command::Stop) => Some(false),
             Then::Command(Command::New) => Some(true),
             _ => None,
         };
         let accept = accept_of(&arrival, what, self.clock.wall());
-        let (seq, session) = (arrival.seq, arrival.session.clone());
+        let session = arrival.session.clone();
         self.write_accept(accept, clear, arrival, receipt, then, ctx);
-        if clear.is_some()
-            && let Some(entry) = self.books.sessions.get(&session)
-        {
-            entry.addr.do_send(Halt(seq));
-        }
         if routed {
             // It hears while the accept is being written; should that fail, its start finds nothing.
-            self.route(&session, ctx);
+            self.route_in_order(&session, ctx);
         }
     }
 
@@ -199,9 +197,21 @@ impl Handler<Taking> for Supervisor {
         if matches!(result, Err(_) | Ok(Done::Duplicate { .. } | Done::Refused(_))) {
             // It will be offered again, or was counted before.
             self.desk.forget(&arrival.session.chat.adapter, &arrival.said.sender.user);
-            if matches!(then, Then::Routed) {
+            if matches!(then, Then::Routed) && self.settings.session.busy != Busy::Interrupt {
                 self.books.unroute(&arrival.session);
             }
+        }
+        let halts = match (&then, &result) {
+            (Then::Command(Command::Stop | Command::New), Ok(Done::Cleared { .. })) => true,
+            (Then::Command(Command::Stop), Err(_)) => true,
+            _ => false,
+        };
+        if let (true, Some(entry)) = (halts, self.books.sessions.get(&arrival.session)) {
+            entry.addr.do_send(Halt(arrival.seq));
+        }
+        if matches!(result, Ok(Done::Cleared { .. })) && self.again.forget(&arrival.session) {
+            // What was said behind the command waited for the turn that it closed.
+            self.route(&arrival.session, ctx);
         }
         match result {
             Err(unable) => receipt.settle(Taken::Later(unable.retry_after)),
@@ -209,7 +219,7 @@ impl Handler<Taking> for Supervisor {
                 receipt.settle(Taken::Accepted);
                 // Perhaps its session never heard: its accept may have been durable while nobody knew.
                 if let Some(session) = waiting {
-                    self.route(&session, ctx);
+                    self.route_in_order(&session, ctx);
                 }
             }
             Ok(Done::Refused(reason)) => {
@@ -231,12 +241,14 @@ impl Supervisor {
         let Arrival { seq, session, said, .. } = arrival;
         let order = OpenCommand { seq, session, user: said.sender.user, name: said.sender.name, text: said.text, message: said.message };
         match then {
-            Then::Routed => {
+            Then::Routed if matches!(self.stage, Stage::GoingDown(_)) => {
                 // A session that is here was counted with this message in the roll call, and its chat is told by that.
-                if matches!(self.stage, Stage::GoingDown(_)) && !self.books.is_here(&order.session) {
+                if !self.books.is_here(&order.session) {
                     self.say_saved(&order.session);
                 }
             }
+            Then::Routed if self.settings.session.busy == Busy::Interrupt => self.route_in_order(&order.session, ctx),
+            Then::Routed => {}
             Then::Saved => {
                 *self.books.away.entry(order.session.clone()).or_default() += 1;
                 self.say_saved(&order.session);

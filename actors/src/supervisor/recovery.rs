@@ -68,6 +68,8 @@ pub fn patience(starts: u32, crash_loop: &CrashLoop) -> Duration {
 #[derive(Debug, Default)]
 pub struct Queue {
     waiting: VecDeque<Again>,
+    /// The sessions of `waiting`.
+    expecting: BTreeSet<Arc<SessionKey>>,
     running: BTreeSet<Arc<SessionKey>>,
     /// The one that runs must stay alone.
     alone: bool,
@@ -89,6 +91,7 @@ pub struct Again {
 impl Queue {
     /// Adds a turn. Suspects come last, so that they hold up nobody.
     pub fn push(&mut self, again: Again) {
+        self.expecting.insert(again.session.clone());
         if again.suspect {
             self.waiting.push_back(again);
         } else {
@@ -107,10 +110,22 @@ impl Queue {
             }
             let Some(again) = self.waiting.pop_front() else { break };
             self.alone = again.suspect;
+            self.expecting.remove(&again.session);
             self.running.insert(again.session.clone());
             go.push(again);
         }
         go
+    }
+
+    /// A session's turn was closed before it came to run again. `false`: none was to.
+    pub fn forget(&mut self, session: &SessionKey) -> bool {
+        self.waiting.retain(|again| *again.session != *session);
+        self.expecting.remove(session)
+    }
+
+    /// Whether a turn of this session is still to come. What was said after it must not overtake it.
+    pub fn expects(&self, session: &SessionKey) -> bool {
+        self.expecting.contains(session)
     }
 
     /// A session's turn is over.
@@ -179,7 +194,10 @@ mod tests {
             for room in over {
                 queue.over(&SessionKey { chat: ChatId::new("a", room), member: None });
             }
-            let rooms: Vec<_> = queue.next(2).iter().map(|again| again.session.chat.room.to_string()).collect();
+            let gone = queue.next(2);
+            assert!(gone.iter().all(|again| !queue.expects(&again.session)), "after {over:?}");
+            assert!(queue.waiting.iter().all(|again| queue.expects(&again.session)), "after {over:?}");
+            let rooms: Vec<_> = gone.iter().map(|again| again.session.chat.room.to_string()).collect();
             assert_eq!(rooms, expected, "after {over:?}");
         };
         step(&[], &["1", "2"]);
@@ -189,6 +207,9 @@ mod tests {
         step(&["unknown"], &[]);
         step(&["s1"], &["s2"]);
         step(&["s2"], &[]);
+        queue.push(again("s3", true));
+        assert!(queue.forget(&again("s3", true).session) && !queue.forget(&again("s3", true).session));
+        assert!(queue.is_empty() && queue.next(2).is_empty());
     }
 
     #[test]

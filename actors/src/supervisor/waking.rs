@@ -188,7 +188,7 @@ impl Handler<Opened> for Supervisor {
             self.carry_out_again(command, ctx);
         }
         for request in requests {
-            self.answer_request(request, &last);
+            self.answer_request(request, &last, ctx);
         }
         self.wake_sessions(waiting.into_iter().map(|waiting| waiting.session).collect(), ctx);
     }
@@ -254,13 +254,13 @@ impl Supervisor {
         let (me, told) = (ctx.address(), row.clone());
         self.ledger.must(Step::Tell(row), move |result| {
             if result == Ok(Done::Ok) {
-                me.do_send(Said(told));
+                me.do_send(Said(vec![told]));
             }
         });
     }
 
     /// Tells whoever asked for the end of the last life what came of it. It is never carried out again.
-    fn answer_request(&mut self, open: OpenRequest, last: &Last) {
+    fn answer_request(&self, open: OpenRequest, last: &Last, ctx: &Context<Self>) {
         let texts = &self.settings.texts;
         let ended = last.facts.last.as_ref().filter(|facts| facts.instance == open.request.instance && facts.ended.is_some());
         let text = match (ended, open.request.kind) {
@@ -272,10 +272,13 @@ impl Supervisor {
             (None, _) => texts.not_restarted.render(&[("cause", cause_of(last))]),
         };
         let replies = self.words(&open.session, &What::Reply { word: Word::Command }, &text, None);
-        let rows = replies.clone();
-        self.ledger.note(Step::Answered { request: open.seq, replies });
-        // Its step is written before anything the adapter writes about it.
-        self.deliver(rows);
+        let (me, rows) = (ctx.address(), replies.clone());
+        // Said only once it is durable: a crash in between would have it said again, by the next life and as something new.
+        self.ledger.must(Step::Answered { request: open.seq, replies }, move |result| {
+            if result == Ok(Done::Ok) {
+                me.do_send(Said(rows));
+            }
+        });
     }
 
     /// Wakes sessions that have something waiting, a few hundred at a time, so that nobody else waits for them.
@@ -284,7 +287,7 @@ impl Supervisor {
         const AT_ONCE: usize = 256;
         let rest = sessions.split_off(sessions.len().min(AT_ONCE));
         for session in sessions {
-            self.route(&session, ctx);
+            self.route_in_order(&session, ctx);
         }
         if !rest.is_empty() {
             ctx.spawn(tokio::task::yield_now().into_actor(self).map(move |(), supervisor, ctx| supervisor.wake_sessions(rest, ctx)));
@@ -316,7 +319,7 @@ impl Supervisor {
         let me = ctx.address();
         self.ledger.ask(Question::Undelivered(to), move |outbox| {
             if let Ok(Knowledge::Outbox(rows)) = outbox {
-                rows.into_iter().for_each(|row| me.do_send(Said(row)));
+                rows.into_iter().for_each(|row| me.do_send(Said(vec![row])));
             }
         });
         self.wake_waiting(ctx);
@@ -327,22 +330,22 @@ impl Supervisor {
         let me = ctx.address();
         self.ledger.ask(Question::Outbox, move |outbox| {
             if let Ok(Knowledge::Outbox(rows)) = outbox {
-                rows.into_iter().filter(|row| row.id == id).for_each(|row| me.do_send(Said(row)));
+                rows.into_iter().filter(|row| row.id == id).for_each(|row| me.do_send(Said(vec![row])));
             }
         });
     }
 }
 
-/// A word is durable.
+/// The parts of a word are durable.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Said(crate::ledger::OutboxRow);
+struct Said(Vec<crate::ledger::OutboxRow>);
 
 impl Handler<Said> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, Said(row): Said, _: &mut Context<Self>) {
-        self.deliver(vec![row]);
+    fn handle(&mut self, Said(rows): Said, _: &mut Context<Self>) {
+        self.deliver(rows);
     }
 }
 

@@ -108,10 +108,19 @@ impl Stage {
 
     /// `user` says something in `room`.
     pub fn say(&self, room: &str, user: &str, text: &str) -> DeliveryId {
+        self.deliver(None, room, user, text)
+    }
+
+    /// Says something again under a delivery id that was used before, as platforms do.
+    pub fn redeliver(&self, delivery: &DeliveryId, room: &str, user: &str, text: &str) {
+        self.deliver(Some(delivery), room, user, text);
+    }
+
+    fn deliver(&self, known: Option<&DeliveryId>, room: &str, user: &str, text: &str) -> DeliveryId {
         let mut state = self.state();
         state.deliveries += 1;
         let number = state.deliveries;
-        let delivery = DeliveryId::new(number.to_string());
+        let delivery = known.cloned().unwrap_or_else(|| DeliveryId::new(number.to_string()));
         let group = state.groups.contains(&RoomId::new(room));
         self.shared.trace.note(state.clock.wall(), format!("{user} in {room}"), text);
         let event = Event::Said { delivery: delivery.clone(), room: RoomId::new(room), user: UserId::new(user), text: text.into() };
@@ -130,14 +139,6 @@ impl Stage {
         drop(state);
         self.shared.news.notify_waiters();
         delivery
-    }
-
-    /// Says something again under a delivery id that was used before, as platforms do.
-    pub fn redeliver(&self, delivery: &DeliveryId, room: &str, user: &str, text: &str) {
-        self.say(room, user, text);
-        if let Some(last) = self.state().pending.back_mut() {
-            last.delivery = delivery.clone();
-        }
     }
 
     /// Several people share this room.

@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use super::cuts::{Chronicle, CuttingLedger, Event, Knife};
@@ -30,6 +30,8 @@ const ORIGIN: Wall = Wall(1_000_000_000_000);
 
 /// Whatever a test waits for comes within this time of a world, or never.
 const PATIENCE: Duration = Duration::from_secs(3600);
+/// Read once: thousands of worlds begin with them.
+static DEFAULTS: LazyLock<Settings> = LazyLock::new(Settings::defaults);
 
 /// How a life opens the ledger.
 type Open = Box<dyn FnMut() -> Box<dyn Ledger>>;
@@ -71,7 +73,7 @@ impl World {
     pub fn new() -> Self {
         let ledger = MemoryLedger::new();
         let mut world = Self {
-            settings: Settings::defaults(),
+            settings: DEFAULTS.clone(),
             trace: Trace::default(),
             chronicle: Chronicle::default(),
             stages: Vec::new(),

@@ -2,15 +2,14 @@
 //!
 //! [`check_at_rest`] is asked after every life, whatever ended it; [`check`] when nothing is open any more.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use switchboard_actors::agent::Entry;
-use switchboard_actors::ids::{Account, ChatId, DeliveryId, OutboxId, RoomId, Seq, TurnId};
+use switchboard_actors::ids::{Account, ChatId, DeliveryId, OutboxId, RoomId, Seq, TurnId, UserId};
 use switchboard_actors::ledger::{
     Done, End, Ending, Fate, Finish, Knowledge, NoticeKind, OutboxRow, OutboxState, Question, Step, TurnState, What, Word,
 };
-use switchboard_actors::settings::Policy;
 use switchboard_actors::shutdown::{Phase, ShutdownReport};
 use switchboard_actors::testkit::cuts::{Event, Fact};
 use switchboard_actors::testkit::world::World;
@@ -24,7 +23,6 @@ const REPEAT: &str = "🔁";
 pub(crate) struct Evidence {
     facts: Vec<Fact>,
     runs: Vec<Ran>,
-    policy: Policy,
     keyed: bool,
     max_attempts: u32,
     marker: bool,
@@ -32,11 +30,10 @@ pub(crate) struct Evidence {
 
 impl Evidence {
     /// Gathers it.
-    pub(crate) fn gather(world: &World, player: &Player, policy: Policy, keyed: bool, folder: &Path) -> Self {
+    pub(crate) fn gather(world: &World, player: &Player, keyed: bool, folder: &Path) -> Self {
         Self {
             facts: world.chronicle.facts(),
             runs: player.runs(),
-            policy,
             keyed,
             max_attempts: world.settings.recovery.max_attempts,
             marker: folder.join("clean").exists(),
@@ -180,7 +177,11 @@ fn told_cut(facts: &[Fact], turn: TurnId) -> bool {
 /// G1: every message is answered, by one turn; or was closed by its sender, or its chat knows why not. A command is answered, too.
 fn g01_everything_is_answered(evidence: &Evidence) {
     let mut answers: HashMap<&str, HashSet<OutboxId>> = HashMap::new();
-    for (_, _, _, key, text) in evidence.sent().filter(|(.., text)| is_answer(text)) {
+    let shown = evidence.facts.iter().filter_map(|fact| match &fact.event {
+        Event::Sent { key, text, .. } | Event::Edited { key, text } => Some((*key, text)),
+        _ => None,
+    });
+    for (key, text) in shown.filter(|(_, text)| is_answer(text)) {
         for name in names(text) {
             answers.entry(name).or_default().insert(key);
         }
@@ -294,32 +295,26 @@ fn g04_notices_are_said_once(evidence: &Evidence) {
     }
 }
 
-/// G5: what was never cut is answered in the order in which it was accepted; where cut turns run again by themselves, everything is.
+/// G5: what one person said in one room is answered in the order in which it was accepted; but for what its chat was told was cut: that waits
+/// for /retry, and everything else goes on.
 fn g05_answers_keep_their_order(evidence: &Evidence) {
-    let mut order: BTreeMap<&RoomId, Vec<(OutboxId, &str)>> = BTreeMap::new();
-    let mut seen = HashSet::new();
-    for (_, _, room, key, text) in evidence.sent() {
-        if is_answer(text) && seen.insert(key) {
-            order.entry(room).or_default().push((key, text));
-        }
-    }
-    let mut place = HashMap::new();
+    let mut said: HashMap<&str, (Option<Seq>, (&RoomId, &UserId))> = HashMap::new();
     for fact in &evidence.facts {
-        if let Event::Said { text, delivery, .. } = &fact.event {
+        if let Event::Said { text, delivery, room, user } = &fact.event {
             let name = text.split_whitespace().next().unwrap_or_default();
-            place.entry(name).or_insert_with(|| evidence.seq_of(delivery));
+            said.entry(name).or_insert_with(|| (evidence.seq_of(delivery), (room, user)));
         }
     }
-    let retried: HashSet<&str> = evidence.runs.iter().filter(|ran| ran.attempt > 1).flat_map(|ran| asked_names(&ran.history)).collect();
-    for (room, answers) in order {
-        let mut last = None;
-        for name in answers.iter().flat_map(|(_, text)| names(text)) {
-            if evidence.policy != Policy::Resume && retried.contains(name) {
-                continue;
-            }
-            let at = place.get(name).copied().flatten();
-            assert!(at > last, "G5: {name} was answered out of order in {room}: {answers:?}");
-            last = at;
+    let told = evidence.runs.iter().filter(|ran| told_cut(&evidence.facts, ran.turn));
+    let told: HashSet<&str> = told.flat_map(|ran| asked_names(&ran.history)).collect();
+    let mut last = HashMap::new();
+    let mut seen = HashSet::new();
+    for (_, _, _, key, text) in evidence.sent().filter(|(.., text)| is_answer(text)) {
+        let first = seen.insert(key);
+        for name in names(text).into_iter().filter(|name| first && !told.contains(name)) {
+            let Some((at, session)) = said.get(name) else { panic!("{name} was answered, and nobody had said it") };
+            let before = last.insert(session, (*at, name));
+            assert!(before.is_none_or(|(before, _)| before < *at), "G5: {name} was answered behind {before:?}, which was said later");
         }
     }
 }

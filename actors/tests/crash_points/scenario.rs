@@ -4,11 +4,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
+use switchboard_actors::clock::Wall;
 use switchboard_actors::ledger::memory::MemoryLedger;
 use switchboard_actors::ledger::sqlite::SqliteLedger;
 use switchboard_actors::platform::Abilities;
 use switchboard_actors::settings::Policy;
+use switchboard_actors::testkit::cuts::{Chronicle, Fact};
 use switchboard_actors::testkit::stage::{Mood, Stage};
+use switchboard_actors::testkit::trace::Trace;
 use switchboard_actors::testkit::world::{Life, World};
 
 use crate::aftermath::{Rest, come_to_rest};
@@ -118,7 +121,8 @@ impl Scenario {
     fn play(&self, variant: Variant, cuts: &[usize]) -> Played {
         let folder = folder();
         let (mut world, player) = self.world(variant, folder.path());
-        let _teller = Teller { scenario: self.name, variant, cuts: cuts.to_vec(), trace: world.trace.clone() };
+        let _teller =
+            Teller { scenario: self.name, variant, cuts: cuts.to_vec(), trace: world.trace.clone(), chronicle: world.chronicle.clone() };
         let mut cuts = cuts.iter().copied().peekable();
         let (mut points, mut passed, mut labels) = (Vec::new(), 0, Vec::new());
         for life in &self.lives {
@@ -139,7 +143,7 @@ impl Scenario {
         let stage = world.stage("stage");
         stage.set_mood(|mood| *mood = Mood::default());
         let report = self.recover(&mut world, &stage, &mut cuts, &mut points);
-        let evidence = Evidence::gather(&world, &player, variant.policy, variant.keyed, folder.path());
+        let evidence = Evidence::gather(&world, &player, variant.keyed, folder.path());
         guarantees::check(&evidence, &report);
         Played { points, labels, text: world.text() }
     }
@@ -214,14 +218,18 @@ struct Teller {
     scenario: &'static str,
     variant: Variant,
     cuts: Vec<usize>,
-    trace: switchboard_actors::testkit::trace::Trace,
+    trace: Trace,
+    chronicle: Chronicle,
 }
 
 impl Drop for Teller {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let cuts: Vec<String> = self.cuts.iter().map(ToString::to_string).collect();
-            let text = self.trace.text(switchboard_actors::clock::Wall(1_000_000_000_000));
+            let text = self.trace.text(Wall(1_000_000_000_000));
+            for Fact { life, event } in self.chronicle.facts() {
+                eprintln!("life {life}: {}", format!("{event:?}").chars().take(200).collect::<String>());
+            }
             eprintln!("scenario: {}\n{:?}\nCUT={}\n{text}", self.scenario, self.variant, cuts.join(","));
         }
     }

@@ -31,7 +31,7 @@ fn three_messages_collected() {
             life.pass(Duration::from_secs(20)).await;
         })
     });
-    scenario.cut_twice().check();
+    scenario.check();
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn three_messages_queued() {
             life.pass(Duration::from_secs(20)).await;
         })
     });
-    scenario.set(|world| world.settings.session.busy = Busy::Queue).cut_twice().check();
+    scenario.set(|world| world.settings.session.busy = Busy::Queue).check();
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn a_tool_loop() {
             life.pass(BRIEFLY).await;
         })
     });
-    scenario.cut_twice().check();
+    scenario.check();
 }
 
 #[test]
