@@ -1,10 +1,22 @@
 //! The daemon's parts from outside: over real sockets and as a real process. One binary, so that it links once.
 
+#[path = "daemon/answering.rs"]
+mod answering;
 #[path = "daemon/backend.rs"]
 mod backend;
+#[path = "daemon/browser.rs"]
+mod browser;
 #[path = "daemon/commands.rs"]
 mod commands;
 #[path = "daemon/control.rs"]
 mod control;
+#[path = "daemon/crashing.rs"]
+mod crashing;
+#[path = "daemon/gateway.rs"]
+mod gateway;
 #[path = "daemon/http.rs"]
 mod http;
+#[path = "daemon/restarting.rs"]
+mod restarting;
+#[path = "daemon/stopping.rs"]
+mod stopping;

@@ -60,4 +60,3 @@ fn pairs<B: Clone>(list: &[(&str, B)]) -> Vec<(String, B)> {
 fn words(list: &[(&str, &str)]) -> Vec<(String, String)> {
     list.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
 }
-
