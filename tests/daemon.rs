@@ -14,9 +14,17 @@ mod control;
 mod crashing;
 #[path = "daemon/gateway.rs"]
 mod gateway;
+#[path = "daemon/hanging.rs"]
+mod hanging;
 #[path = "daemon/http.rs"]
 mod http;
+#[path = "daemon/operating.rs"]
+mod operating;
 #[path = "daemon/restarting.rs"]
 mod restarting;
+#[path = "daemon/secrets.rs"]
+mod secrets;
+#[path = "daemon/starting.rs"]
+mod starting;
 #[path = "daemon/stopping.rs"]
 mod stopping;

@@ -32,6 +32,10 @@ impl Browser {
         Self { client, root, cookie }
     }
 
+    pub(crate) fn cookie(&self) -> &str {
+        &self.cookie
+    }
+
     pub(crate) fn get(&self, path: &str) -> RequestBuilder {
         self.client.get(format!("{}{path}", self.root)).header(COOKIE, &self.cookie)
     }

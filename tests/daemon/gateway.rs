@@ -27,7 +27,7 @@ pub(crate) const BOUND: Duration = Duration::from_secs(60);
 /// Between two looks at something that cannot wake us.
 const LOOK: Duration = Duration::from_millis(10);
 /// The model's key, to be found nowhere.
-const API_KEY: &str = "sk-hidden-key-of-the-model";
+pub(crate) const API_KEY: &str = "sk-hidden-key-of-the-model";
 /// Below the ports that systems give out by themselves, so that nobody gets ours while its gateway is away.
 const PORTS: std::ops::Range<u16> = 12_000..32_000;
 
@@ -94,6 +94,13 @@ impl Home {
 
     pub(crate) fn config(&self) -> PathBuf {
         self.dir.path().join("config.toml")
+    }
+
+    /// Writes the configuration anew, with these words in place of those.
+    pub(crate) fn rewrite(&self, changes: &[(&str, &str)]) {
+        let text = std::fs::read_to_string(self.config()).expect("readable");
+        let text = changes.iter().fold(text, |text, (old, new)| text.replace(old, new));
+        std::fs::write(self.config(), text).expect("writable");
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -226,7 +233,7 @@ impl Home {
     }
 
     /// Everything that was printed in this home.
-    fn everything(&self) -> String {
+    pub(crate) fn everything(&self) -> String {
         let mut all = self.printed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for (life, log) in self.logs.lock().unwrap_or_else(PoisonError::into_inner).iter().enumerate() {
             _ = write!(all, "--- life {}\n{}", life + 1, log.read(String::clone));
@@ -312,10 +319,12 @@ impl Life<'_> {
         drop(self);
     }
 
-    /// Waits until the gateway says that it is about `doing`.
+    /// Waits until the gateway says that it is about `doing`, and perhaps more on it.
     #[track_caller]
     pub(crate) fn wait_until_doing(&self, doing: &str) {
-        until(&format!("status {doing:?}"), || self.home.status().filter(|status| status["doing"] == doing));
+        until(&format!("status {doing:?}"), || {
+            self.home.status().filter(|status| status["doing"].as_str().is_some_and(|said| said.starts_with(doing)))
+        });
     }
 }
 
@@ -334,6 +343,11 @@ pub(crate) struct Page<'a> {
 }
 
 impl Page<'_> {
+    /// What this browser is known by: a secret.
+    pub(crate) fn cookie(&self) -> String {
+        self.browser.cookie().split_once('=').expect("a name and a value").1.to_owned()
+    }
+
     /// Says something under an id of its own; the status.
     pub(crate) fn say(&self, text: &str) -> u16 {
         self.say_as(&uuid::Uuid::new_v4().to_string(), text)
@@ -342,6 +356,13 @@ impl Page<'_> {
     /// Says something under an id; the status.
     pub(crate) fn say_as(&self, id: &str, text: &str) -> u16 {
         self.home.now(self.browser.say(id, text)).status().as_u16()
+    }
+
+    /// Says something under an id of its own; the status, and when to come again.
+    pub(crate) fn answer(&self, text: &str) -> (u16, Option<u64>) {
+        let response = self.home.now(self.browser.say(&uuid::Uuid::new_v4().to_string(), text));
+        let later = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+        (response.status().as_u16(), later)
     }
 
     /// What a page that has everything up to `after` is shown, as it is now; and where it goes on.
