@@ -7,6 +7,7 @@ pub mod command;
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use crate::clock::Moment;
@@ -28,8 +29,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Desk {
     settings: settings::Session,
-    /// Who may speak, and who may command.
-    pub doors: Doors,
+    /// Who may speak, and who may command; shared with the sessions, which look again when a turn starts.
+    doors: Arc<RwLock<Doors>>,
     senders: Recent<(AdapterName, UserId)>,
     greeted: Recent<(AdapterName, UserId)>,
     greetings: Recent<AdapterName>,
@@ -62,7 +63,7 @@ pub enum Excess {
 
 impl Desk {
     /// A desk behind these doors.
-    pub fn new(settings: settings::Session, doors: Doors) -> Self {
+    pub fn new(settings: settings::Session, doors: Arc<RwLock<Doors>>) -> Self {
         Self { settings, doors, senders: Recent::new(), greeted: Recent::new(), greetings: Recent::new() }
     }
 
@@ -76,8 +77,12 @@ impl Desk {
     /// Judges what somebody said, while `waiting` messages of their session wait.
     pub fn judge(&mut self, now: Moment, adapter: &AdapterName, said: &Said, waiting: u32) -> Judgement {
         let who = (adapter.clone(), said.sender.user.clone());
-        if !said.sender.person || !self.doors.admits(adapter, &said.sender.user) {
-            return Judgement::Stranger { greet: said.sender.person && self.doors.pairs(adapter) && self.may_greet(now, who) };
+        let (admitted, pairs, commands) = {
+            let doors = self.doors();
+            (doors.admits(adapter, &who.1), doors.pairs(adapter), doors.commands(adapter, &who.1))
+        };
+        if !said.sender.person || !admitted {
+            return Judgement::Stranger { greet: said.sender.person && pairs && self.may_greet(now, who) };
         }
         if said.text.len() > self.settings.message_bytes as usize {
             return Judgement::Refused(Excess::Long);
@@ -91,13 +96,21 @@ impl Desk {
             _ => {}
         }
         match command {
-            Some(command) if command.is_for_admins() && !self.doors.commands(adapter, &said.sender.user) => {
-                Judgement::Command(Command::Forbidden)
-            }
+            Some(command) if command.is_for_admins() && !commands => Judgement::Command(Command::Forbidden),
             Some(command) => Judgement::Command(command),
             None if waiting >= self.settings.backlog => Judgement::Refused(Excess::Many),
             None => Judgement::Message,
         }
+    }
+
+    /// Who may speak.
+    pub fn doors(&self) -> RwLockReadGuard<'_, Doors> {
+        self.doors.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To let somebody in, or no longer.
+    pub fn doors_mut(&self) -> RwLockWriteGuard<'_, Doors> {
+        self.doors.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn may_greet(&mut self, now: Moment, who: (AdapterName, UserId)) -> bool {
@@ -162,7 +175,7 @@ mod tests {
             pairing,
         };
         let doors = Doors::new([("a".into(), access(&["a:ann", "a:boss"], true)), ("open".into(), access(&["*"], false))]);
-        Desk::new(settings, doors)
+        Desk::new(settings, Arc::new(RwLock::new(doors)))
     }
 
     fn said(user: &str, text: &str) -> Said {

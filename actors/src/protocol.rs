@@ -242,7 +242,7 @@ pub enum SessionNews {
     MayLeave {
         /// Who.
         session: Arc<SessionKey>,
-        /// The last thing that it heard of.
+        /// How many things it was told of in this life.
         heard: u64,
         /// Replies that the outbox still has.
         owed: Vec<OutboxId>,
@@ -344,6 +344,11 @@ pub struct GoAhead;
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Halt(pub Seq);
+
+/// These words of the desk to your chat are on their way: you owe them.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Owe(pub Vec<OutboxId>);
 
 /// What became of a reply of yours.
 #[derive(Message)]

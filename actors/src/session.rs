@@ -6,19 +6,20 @@
 pub mod machine;
 mod run;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Recipient, SpawnHandle, Supervised};
 
 use crate::agent::{Agent, News, Task};
 use crate::clock::Clock;
-use crate::ids::{InstanceId, OutboxId, Sequence, SessionKey, TurnId};
+use crate::desk::access::Doors;
+use crate::ids::{InstanceId, OutboxId, Seq, Sequence, SessionKey, TurnId};
 use crate::ledger::writer::{LedgerLine, Unable};
 use crate::ledger::{Done, End, Finish, Knowledge, OutboxRow, OutboxState, Question, Resume, SessionView, Start, Step, What, Word};
 use crate::platform::{Abilities, split_text};
 use crate::protocol::{
-    Deliver, Doze, Drain, GoAhead, Halt, Heard, Interrupt, Leave, Present, RollCall, RunAgain, RunOver, SessionNews, SetGate, Settled,
+    Deliver, Doze, Drain, GoAhead, Halt, Heard, Interrupt, Leave, Owe, Present, RollCall, RunAgain, RunOver, SessionNews, SetGate, Settled,
     ShowDraft, ShowTyping, Upward,
 };
 use crate::settings::{AT_ONCE, Settings};
@@ -35,6 +36,8 @@ pub struct Shared {
     pub clock: Clock,
     /// The ledger's numbers.
     pub sequence: Sequence,
+    /// Who may speak.
+    pub doors: Arc<RwLock<Doors>>,
     /// This life.
     pub instance: InstanceId,
     /// Where agents run.
@@ -66,7 +69,7 @@ pub struct SessionActor {
     shared: Arc<Shared>,
     post: Post,
     machine: Session,
-    /// Things heard of since the start of this life, for [`SessionNews::MayLeave`].
+    /// Things it was told of since the start of this life, for [`SessionNews::MayLeave`].
     heard: u64,
     work: Option<Work>,
     ticket: Option<Ticket>,
@@ -74,6 +77,8 @@ pub struct SessionActor {
     alarm: Option<SpawnHandle>,
     /// A start that the ledger could not write, told to the machine once it is worth trying again.
     start_failed: Option<SpawnHandle>,
+    /// The wish to end the process, told once it is on record.
+    wants: Option<(TurnId, crate::ledger::Request)>,
     /// The words of the close that is under way, handed to the outbox once they are durable.
     parts: Vec<OutboxRow>,
     /// The row under which the reply is shown while it grows; it becomes the reply's first part.
@@ -110,6 +115,7 @@ impl SessionActor {
             ticket: None,
             alarm: None,
             start_failed: None,
+            wants: None,
             parts: Vec::new(),
             draft: None,
             told_running: false,
@@ -200,13 +206,10 @@ impl SessionActor {
         if let (Some(draft), Some(first)) = (self.draft.take(), self.parts.first_mut()) {
             first.id = draft;
         }
-        let wants = request.clone();
+        self.wants = request.clone().map(|request| (run.turn, request));
         let finish =
             Finish { turn: run.turn, attempt: run.attempt, end, replies: self.parts.clone(), request, at: self.shared.clock.wall() };
         self.write_close(Step::Finish(finish), ctx);
-        if let Some(request) = wants {
-            self.tell(SessionNews::Wants { session: self.key.clone(), turn: run.turn, request });
-        }
     }
 
     /// The rows of what the chat is told. The first part is written as `sending`, so that one commit serves both.
@@ -271,6 +274,11 @@ impl SessionActor {
         });
     }
 
+    /// Whether who asked may still speak: access may have changed while the message waited.
+    fn admits(&self, user: &crate::ids::UserId) -> bool {
+        self.shared.doors.read().unwrap_or_else(PoisonError::into_inner).admits(&self.key.chat.adapter, user)
+    }
+
     fn tell(&self, news: SessionNews) {
         self.shared.upward.session.do_send(news);
     }
@@ -309,7 +317,19 @@ impl Handler<StartWritten> for SessionActor {
 
     fn handle(&mut self, StartWritten(result): StartWritten, ctx: &mut Context<Self>) {
         match result {
-            Ok(done) => self.on(Event::Started(Some(done)), ctx),
+            Ok(Done::Started(started)) if !self.admits(&started.asked_by.0) => {
+                tracing::info!(session = %self.key, "a turn of somebody who may speak no longer is closed");
+                self.on(Event::Halt(Seq(u64::MAX)), ctx);
+                self.on(Event::Started(Some(Done::Started(started))), ctx);
+            }
+            Ok(done) => {
+                let nothing = !matches!(done, Done::Started(_));
+                self.on(Event::Started(Some(done)), ctx);
+                if nothing {
+                    // Nothing waited after all, or the turn was closed by somebody else.
+                    self.tell(SessionNews::Turn { session: self.key.clone(), since: None, waiting: self.machine.waiting() });
+                }
+            }
             // Told at once where nothing will be tried again anyhow.
             Err(_) if self.ticket.is_some() => self.on(Event::Started(None), ctx),
             Err(unable) => {
@@ -342,6 +362,9 @@ impl Handler<CloseWritten> for SessionActor {
                 if ours && !parts.is_empty() {
                     self.machine.owes(parts.iter().map(|part| part.id));
                     self.post.deliver.do_send(Deliver(parts));
+                }
+                if let Some((turn, request)) = self.wants.take().filter(|_| ours) {
+                    self.tell(SessionNews::Wants { session: self.key.clone(), turn, request });
                 }
                 self.on(Event::Closed(ours), ctx);
             }
@@ -473,12 +496,29 @@ macro_rules! translate {
 }
 
 translate! {
-    RunAgain => |RunAgain { turn, attempt }| Event::Resume { turn, attempt };
     SetGate => |SetGate(gate)| Event::Gate(gate);
     GoAhead => |GoAhead| Event::MayStart;
     Halt => |Halt(before)| Event::Halt(before);
     Settled => |Settled { row, delivery }| Event::Delivery(row, delivery);
     Interrupt => |Interrupt { cause }| Event::Interrupt { cause: cause.to_string() };
+}
+
+impl Handler<RunAgain> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, RunAgain { turn, attempt }: RunAgain, ctx: &mut Context<Self>) {
+        self.heard += 1;
+        self.on(Event::Resume { turn, attempt }, ctx);
+    }
+}
+
+impl Handler<Owe> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, Owe(rows): Owe, _: &mut Context<Self>) {
+        self.heard += 1;
+        self.machine.owes(rows);
+    }
 }
 
 impl Handler<Heard> for SessionActor {

@@ -12,7 +12,7 @@ mod waking;
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, MessageResult, ResponseFuture, Supervised};
@@ -29,8 +29,8 @@ use crate::ledger::{Done, Ledger, OutboxRow, OutboxState, Step, What};
 use crate::marker::MarkerActor;
 use crate::platform::{Platform, split_text};
 use crate::protocol::{
-    AdapterHealth, AdapterNews, Bulletin, Child, Deliver, Doze, Fallen, GetStatus, GoAhead, Heard, Hold, Inquire, Leave, Order, Resume,
-    RunAgain, SessionNews, SetGate, Settled, Status, Upward,
+    AdapterHealth, AdapterNews, Bulletin, Child, Deliver, Doze, Fallen, GetStatus, GoAhead, Heard, Hold, Inquire, Leave, Order, Owe,
+    Resume, RunAgain, SessionNews, SetGate, Settled, Status, Upward,
 };
 use crate::session::machine::{Delivery, Gate};
 use crate::session::{self, Birth, Post, SessionActor};
@@ -176,10 +176,11 @@ impl Supervisor {
         let line = LedgerLine::to(ledger_actor.clone());
         let sequence = Sequence::after(Seq(0));
         let doors = Doors::new(adapters.iter().map(|(set, _)| (set.name.clone(), set.access.clone())));
+        let doors = Arc::new(RwLock::new(doors));
         Self {
             instance,
             version,
-            desk: Desk::new(settings.session.clone(), doors),
+            desk: Desk::new(settings.session.clone(), doors.clone()),
             adapter_shared: Arc::new(adapter::Shared {
                 settings: settings.clone(),
                 clock: clock.clone(),
@@ -191,6 +192,7 @@ impl Supervisor {
                 settings: settings.clone(),
                 clock: clock.clone(),
                 sequence: sequence.clone(),
+                doors,
                 instance,
                 agents: agent_runtime,
                 ledger: line.clone(),
@@ -341,7 +343,14 @@ impl Supervisor {
     fn deliver(&mut self, rows: Vec<OutboxRow>) {
         let Some(first) = rows.first() else { return };
         if let Some(session) = &first.session {
-            self.books.owes(session, rows.iter().map(|row| row.id));
+            let ids = rows.iter().map(|row| row.id);
+            match self.books.sessions.get_mut(session).filter(|entry| entry.leaving.is_none()) {
+                Some(entry) => {
+                    entry.routed += 1;
+                    entry.addr.do_send(Owe(ids.collect()));
+                }
+                None => self.books.owes(session, ids),
+            }
         }
         if let Some(entry) = self.books.adapter(&first.chat) {
             entry.addr.do_send(Deliver(rows));
@@ -549,12 +558,7 @@ impl Supervisor {
             return;
         }
         let Some(entry) = self.books.sessions.get_mut(session) else { return };
-        // Things that run again are routed, but not heard.
-        if entry.leaving.is_some()
-            || entry.waiting > 0
-            || entry.routed < heard
-            || self.clock.now().since(entry.last) < self.settings.session.idle_after
-        {
+        if entry.leaving.is_some() || entry.routed != heard {
             return;
         }
         entry.leaving = Some(0);
@@ -788,8 +792,8 @@ impl Handler<Ordered> for Supervisor {
 
     fn handle(&mut self, Ordered { step, done }: Ordered, ctx: &mut Context<Self>) {
         match (step, done) {
-            (Step::PairApprove { .. }, Some(Done::Paired { adapter, user, .. })) => self.desk.doors.let_in(adapter, user),
-            (Step::PairRevoke { adapter, user }, Some(Done::Ok)) => self.desk.doors.shut_out(&adapter, &user),
+            (Step::PairApprove { .. }, Some(Done::Paired { adapter, user, .. })) => self.desk.doors_mut().let_in(adapter, user),
+            (Step::PairRevoke { adapter, user }, Some(Done::Ok)) => self.desk.doors_mut().shut_out(&adapter, &user),
             (Step::TurnRetry { .. }, Some(Done::Ok)) => self.wake_waiting(ctx),
             (Step::OutboxRetry { id, .. }, Some(Done::Ok)) => self.reload_outbox(id, ctx),
             (Step::MoveAdapter { to, .. }, Some(Done::Moved(_))) => self.take_over(to, ctx),

@@ -275,6 +275,7 @@ mod tests {
         listener.resume(None);
         let first = hub.offer(inbound("a")).expect("room");
         let second = hub.offer(inbound("b")).expect("room");
+        assert!(listener.next().await.expect("live").is_empty(), "that it is there is evidence at once");
         let batch = listener.next().await.expect("live");
         assert_eq!(batch.iter().map(|offer| offer.inbound.delivery.as_str()).collect::<Vec<_>>(), ["a", "b"]);
         let mut batch = batch.into_iter();
@@ -295,6 +296,7 @@ mod tests {
         hub.offer(inbound("b")).expect("room");
         assert_eq!(hub.offer(inbound("c")).err(), Some(Full));
         let mut listener = connect(&hub).await.listener;
+        assert!(listener.next().await.expect("live").is_empty());
         assert_eq!(listener.next().await.expect("live").len(), 2);
         hub.offer(inbound("c")).expect("room again");
     }

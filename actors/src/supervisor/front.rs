@@ -288,10 +288,10 @@ impl Supervisor {
             return self.settle(order, String::new(), ctx);
         };
         let adapter = &order.session.chat.adapter;
-        if !self.desk.doors.admits(adapter, &order.user) {
+        if !self.desk.doors().admits(adapter, &order.user) {
             return self.settle(order, String::new(), ctx);
         }
-        let forbidden = command.is_for_admins() && !self.desk.doors.commands(adapter, &order.user);
+        let forbidden = command.is_for_admins() && !self.desk.doors().commands(adapter, &order.user);
         self.carry_out(if forbidden { Command::Forbidden } else { command }, order, &Done::Ok, ctx);
     }
 
@@ -300,7 +300,7 @@ impl Supervisor {
         let texts = self.settings.texts.clone();
         let text = match command {
             Command::Help => {
-                let admin = self.desk.doors.commands(&order.session.chat.adapter, &order.user);
+                let admin = self.desk.doors().commands(&order.session.chat.adapter, &order.user);
                 texts.help.plain() + &if admin { texts.help_admin.plain() } else { String::new() }
             }
             Command::Whoami => {

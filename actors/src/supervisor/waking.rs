@@ -151,7 +151,7 @@ impl Handler<LetIn> for Supervisor {
 
     fn handle(&mut self, LetIn(pairs): LetIn, _: &mut Context<Self>) {
         for pair in pairs.into_iter().filter(|pair| pair.state == Paired::In) {
-            self.desk.doors.let_in(pair.adapter, pair.user);
+            self.desk.doors_mut().let_in(pair.adapter, pair.user);
         }
     }
 }
@@ -229,7 +229,7 @@ impl Supervisor {
             Verdict::Wait => {}
             Verdict::Resume => {
                 let CutTurn { turn, attempt, session, strikes, .. } = cut;
-                if self.desk.doors.admits(&session.chat.adapter, &cut.user) {
+                if self.desk.doors().admits(&session.chat.adapter, &cut.user) {
                     self.again.push(Again { turn, attempt, session: Arc::new(session), suspect: strikes > 0 });
                 }
             }

@@ -7,9 +7,10 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 
+use super::cuts::{Event, Knife};
 use super::trace::Trace;
 use crate::clock::{Clock, Wall};
-use crate::ids::{Account, Cursor, DeliveryId, MessageId, OutboxId, RoomId, ThreadId, UserId};
+use crate::ids::{Account, AdapterName, Cursor, DeliveryId, MessageId, OutboxId, RoomId, ThreadId, UserId};
 use crate::platform::unsettled::Unsettled;
 use crate::platform::{
     Abilities, Connection, Content, Inbound, Listener, Offer, Outgoing, Platform, PlatformError, Said, Sender, SpeakError, Speaker, Voice,
@@ -22,6 +23,7 @@ pub struct Stage {
 }
 
 struct Shared {
+    name: AdapterName,
     abilities: Abilities,
     state: Mutex<State>,
     news: Notify,
@@ -31,6 +33,7 @@ struct Shared {
 struct State {
     clock: Clock,
     account: Account,
+    knife: Knife,
     /// What people said and nobody has accepted, in order.
     pending: VecDeque<Inbound>,
     deliveries: u64,
@@ -74,11 +77,12 @@ pub struct Mood {
 }
 
 impl Stage {
-    /// A platform with these abilities.
-    pub fn new(abilities: Abilities, clock: Clock, trace: Trace) -> Self {
+    /// A platform with these abilities, on which nobody lives yet.
+    pub(super) fn new(name: AdapterName, abilities: Abilities, clock: Clock, knife: Knife, trace: Trace) -> Self {
         let state = State {
             clock,
             account: Account::new("stage:1"),
+            knife,
             pending: VecDeque::new(),
             deliveries: 0,
             sent: Vec::new(),
@@ -87,12 +91,17 @@ impl Stage {
             mood: Mood::default(),
             connects: 0,
         };
-        Self { shared: Arc::new(Shared { abilities, state: Mutex::new(state), news: Notify::new(), trace }) }
+        Self { shared: Arc::new(Shared { name, abilities, state: Mutex::new(state), news: Notify::new(), trace }) }
     }
 
     /// Abilities of a platform that edits nothing and takes no key.
     pub fn plain() -> Abilities {
         Abilities { edits: false, idempotent: false, max_units: 4096 }
+    }
+
+    /// What it can do.
+    pub fn abilities(&self) -> Abilities {
+        self.shared.abilities
     }
 
     /// `user` says something in `room`.
@@ -103,6 +112,8 @@ impl Stage {
         let delivery = DeliveryId::new(number.to_string());
         let group = state.groups.contains(&RoomId::new(room));
         self.shared.trace.note(state.clock.wall(), format!("{user} in {room}"), text);
+        let event = Event::Said { delivery: delivery.clone(), room: RoomId::new(room), user: UserId::new(user), text: text.into() };
+        state.knife.note(event);
         let said = Said {
             room: RoomId::new(room),
             thread: None,
@@ -163,9 +174,56 @@ impl Stage {
         self.state().account = Account::new(account);
     }
 
-    /// Another life has another clock.
-    pub(super) fn set_clock(&self, clock: Clock) {
-        self.state().clock = clock;
+    /// Another life has another clock, and another end.
+    pub(super) fn set_life(&self, clock: Clock, knife: Knife) {
+        let mut state = self.state();
+        (state.clock, state.knife) = (clock, knife);
+    }
+
+    fn knife(&self) -> Knife {
+        self.state().knife.clone()
+    }
+
+    /// A point of the life that is connected. Behind a cut nothing happens any more, not even an error.
+    async fn point(&self, label: impl FnOnce() -> String) {
+        if !self.knife().pass(label) {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Behind a cut nothing is heard or said any more.
+    async fn unless_cut(&self) {
+        if self.knife().has_fallen() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// The platform has a message. Under a key that it knows it has it already.
+    fn take(&self, out: Outgoing) -> MessageId {
+        let mut state = self.state();
+        if let (true, Some(known)) = (self.shared.abilities.idempotent, state.keys.get(&out.key)) {
+            return known.clone();
+        }
+        let message = MessageId::new((state.sent.len() + 1).to_string());
+        let at = state.clock.wall();
+        self.shared.trace.note(at, format!("→ {}", out.room), out.text.clone());
+        let (stage, room) = (self.shared.name.clone(), out.room.clone());
+        state.knife.note(Event::Sent { stage, room, key: out.key, text: out.text.clone() });
+        state.keys.insert(out.key, message.clone());
+        state.sent.push(Sent { at, room: out.room, text: out.text, voice: out.voice, key: out.key });
+        message
+    }
+
+    /// A message has new words.
+    fn change(&self, out: Outgoing, message: &MessageId) -> Result<(), SpeakError> {
+        let mut state = self.state();
+        let place = message.as_str().parse::<usize>().ok().and_then(|number| number.checked_sub(1));
+        let Some(sent) = place.and_then(|place| state.sent.get_mut(place)) else {
+            return Err(SpeakError::Refused("no such message".into()));
+        };
+        sent.text.clone_from(&out.text);
+        state.knife.note(Event::Edited { key: out.key, text: out.text });
+        Ok(())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -185,6 +243,7 @@ impl Platform for Stage {
     fn connect(&self) -> BoxFuture<'static, Result<Connection, PlatformError>> {
         let stage = self.clone();
         Box::pin(async move {
+            stage.unless_cut().await;
             let mut state = stage.state();
             state.connects += 1;
             if state.mood.down {
@@ -192,7 +251,7 @@ impl Platform for Stage {
             }
             let account = state.account.clone();
             drop(state);
-            let ear = Ear { stage: stage.clone(), unsettled: Unsettled::default(), greeted: false };
+            let ear = Ear { stage: stage.clone(), unsettled: Unsettled::default(), offered: Vec::new(), greeted: false };
             Ok(Connection { account, listener: Box::new(ear), speaker: Arc::new(Voicebox(stage)) })
         })
     }
@@ -201,6 +260,8 @@ impl Platform for Stage {
 struct Ear {
     stage: Stage,
     unsettled: Unsettled,
+    /// What was offered and the platform has not been told to forget.
+    offered: Vec<Inbound>,
     greeted: bool,
 }
 
@@ -211,10 +272,12 @@ impl Ear {
             return Ok(Vec::new());
         }
         let again = self.unsettled.settled().await;
+        self.tell_accepted(&again).await;
         if !again.is_empty() {
             return Ok(again);
         }
         loop {
+            self.stage.unless_cut().await;
             let news = self.stage.shared.news.notified();
             let batch: Vec<Inbound> = {
                 let mut state = self.stage.state();
@@ -224,6 +287,7 @@ impl Ear {
                 state.pending.drain(..).collect()
             };
             if !batch.is_empty() {
+                self.offered.clone_from(&batch);
                 return Ok(self.unsettled.offer(batch));
             }
             // Now and then it says that nobody said anything, as a long poll does.
@@ -234,8 +298,36 @@ impl Ear {
     }
 }
 
+impl Ear {
+    /// The receipts reach the platform: what was accepted is forgotten there. What is offered `again` was not.
+    async fn tell_accepted(&mut self, again: &[Offer]) {
+        let again: HashSet<_> = again.iter().map(|offer| offer.inbound.cursor.clone()).collect();
+        let accepted: Vec<_> = self.offered.iter().filter(|inbound| !again.contains(&inbound.cursor)).cloned().collect();
+        if accepted.is_empty() {
+            return;
+        }
+        let names = accepted.iter().map(|inbound| inbound.delivery.to_string()).collect::<Vec<_>>().join("+");
+        self.stage.point(|| format!("before the receipt of {names}")).await;
+        self.offered.retain(|inbound| again.contains(&inbound.cursor));
+        let knife = self.stage.knife();
+        for inbound in accepted {
+            knife.note(Event::Accepted(inbound.delivery));
+        }
+        self.stage.point(|| format!("after the receipt of {names}")).await;
+    }
+}
+
+/// A place in the stream of what was said, as a number.
+fn place(cursor: &Cursor) -> u64 {
+    cursor.as_str().parse().unwrap_or(0)
+}
+
 impl Listener for Ear {
-    fn resume(&mut self, _: Option<Cursor>) {}
+    /// As with platforms that are polled: what lies before the place that is asked for is forgotten.
+    fn resume(&mut self, cursor: Option<Cursor>) {
+        let Some(read) = cursor.as_ref().map(place) else { return };
+        self.stage.state().pending.retain(|inbound| inbound.cursor.as_ref().map_or(0, place) > read);
+    }
 
     fn next(&mut self) -> BoxFuture<'_, Result<Vec<Offer>, PlatformError>> {
         Box::pin(self.hear())
@@ -245,8 +337,11 @@ impl Listener for Ear {
 impl Drop for Ear {
     /// What was offered and not accepted is offered to whoever connects next.
     fn drop(&mut self) {
+        let unaccepted = self.unsettled.unaccepted();
+        // A receipt that was given and did not arrive is none.
+        let again = if self.stage.knife().has_fallen() { std::mem::take(&mut self.offered) } else { unaccepted };
         let mut state = self.stage.state();
-        for inbound in self.unsettled.unaccepted().into_iter().rev() {
+        for inbound in again.into_iter().rev() {
             state.pending.push_front(inbound);
         }
     }
@@ -257,6 +352,7 @@ struct Voicebox(Stage);
 impl Speaker for Voicebox {
     fn send(&self, out: Outgoing) -> BoxFuture<'_, Result<MessageId, SpeakError>> {
         Box::pin(async move {
+            self.0.unless_cut().await;
             let mood = self.0.state().mood.clone();
             if mood.hanging.contains(&out.room) {
                 std::future::pending::<()>().await;
@@ -268,30 +364,23 @@ impl Speaker for Voicebox {
             if mood.refusing.contains(&out.room) {
                 return Err(SpeakError::Refused("nobody is there".into()));
             }
-            let mut state = self.0.state();
-            if let Some(after) = state.mood.busy.take() {
+            if let Some(after) = self.0.state().mood.busy.take() {
                 return Err(SpeakError::RetryAfter { after, room_only: false });
             }
-            if let (true, Some(known)) = (self.0.shared.abilities.idempotent, state.keys.get(&out.key)) {
-                return Ok(known.clone());
-            }
-            let message = MessageId::new((state.sent.len() + 1).to_string());
-            let at = state.clock.wall();
-            self.0.shared.trace.note(at, format!("→ {}", out.room), out.text.clone());
-            state.keys.insert(out.key, message.clone());
-            state.sent.push(Sent { at, room: out.room, text: out.text, voice: out.voice, key: out.key });
+            let key = out.key;
+            self.0.point(|| format!("before {key} is sent")).await;
+            let message = self.0.take(out);
+            self.0.point(|| format!("after {key} was sent")).await;
             if mood.mumbling { Err(SpeakError::Unknown("no answer".into())) } else { Ok(message) }
         })
     }
 
     fn edit(&self, out: Outgoing, message: MessageId) -> BoxFuture<'_, Result<(), SpeakError>> {
         Box::pin(async move {
-            let mut state = self.0.state();
-            let place = message.as_str().parse::<usize>().ok().and_then(|number| number.checked_sub(1));
-            match place.and_then(|place| state.sent.get_mut(place)) {
-                Some(sent) => sent.text = out.text,
-                None => return Err(SpeakError::Refused("no such message".into())),
-            }
+            let key = out.key;
+            self.0.point(|| format!("before {key} is edited")).await;
+            self.0.change(out, &message)?;
+            self.0.point(|| format!("after {key} was edited")).await;
             Ok(())
         })
     }

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::cuts::{Chronicle, CuttingLedger, Event, Knife};
 use super::stage::Stage;
 use super::trace::Trace;
 use crate::agent::Agent;
@@ -17,6 +18,7 @@ use crate::clock::{Clock, Wall};
 use crate::ids::{AdapterName, AgentName};
 use crate::ledger::memory::MemoryLedger;
 use crate::ledger::{Knowledge, Ledger, Question};
+use crate::marker;
 use crate::platform::Abilities;
 use crate::protocol::{Bulletin, GetStatus, Inquire, Shutdown, Status};
 use crate::settings::{Access, AdapterSettings, Settings};
@@ -38,6 +40,8 @@ pub struct World {
     pub settings: Settings,
     /// What happened so far.
     pub trace: Trace,
+    /// Everything that had an effect outside the process so far.
+    pub chronicle: Chronicle,
     stages: Vec<(AdapterSettings, Stage)>,
     agents: HashMap<AgentName, Arc<dyn Agent>>,
     open: Open,
@@ -69,6 +73,7 @@ impl World {
         let mut world = Self {
             settings: Settings::defaults(),
             trace: Trace::default(),
+            chronicle: Chronicle::default(),
             stages: Vec::new(),
             agents: HashMap::from([(AgentName::new("demo"), Arc::new(Demo) as Arc<dyn Agent>)]),
             open: Box::new(move || Box::new(ledger.shared())),
@@ -83,7 +88,8 @@ impl World {
     /// Another platform.
     pub fn add_stage(&mut self, name: &str, abilities: Abilities) -> Stage {
         self.stages.retain(|(set, _)| set.name.as_str() != name);
-        let stage = Stage::new(abilities, Clock::from_origin(self.now), self.trace.clone());
+        let knife = Knife::new(None, self.chronicle.clone(), None);
+        let stage = Stage::new(AdapterName::new(name), abilities, Clock::from_origin(self.now), knife, self.trace.clone());
         // Deliveries are told apart by their account.
         stage.set_account(&format!("stage:{name}"));
         let access = Access { allow: vec!["*".into()], admins: vec![format!("{name}:boss")], pairing: false };
@@ -122,6 +128,11 @@ impl World {
         self.marker = Some(path.into());
     }
 
+    /// The clean-shutdown flag as it stands, where one is kept.
+    pub fn marker(&self) -> Option<marker::Found> {
+        self.marker.as_deref().map(marker::read)
+    }
+
     /// Time passes while nobody lives.
     pub fn pass(&mut self, span: Duration) {
         self.now = self.now.plus(span);
@@ -151,38 +162,70 @@ impl World {
     /// # Panics
     /// When a life that shut down left an actor behind, or when the outcomes of its sessions do not add up to the census.
     pub fn life<R>(&mut self, play: impl AsyncFnOnce(&Life) -> R) -> R {
+        self.life_until(None, play).0.expect("a life that nobody cuts is played to its end")
+    }
+
+    /// As [`life`](World::life), with the power cut at the point of this number. Returns what the play came to, unless it was cut, and the
+    /// points that were passed.
+    ///
+    /// # Panics
+    /// When a life that shut down left an actor behind.
+    pub fn life_until<R>(&mut self, cut: Option<usize>, play: impl AsyncFnOnce(&Life) -> R) -> (Option<R>, Vec<String>) {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime can be built");
         let local = tokio::task::LocalSet::new();
-        let ended = Rc::new(Cell::new(self.now));
+        let knife = Knife::new(cut, self.chronicle.clone(), self.marker.clone());
+        let (ended, power) = (Rc::new(Cell::new(self.now)), knife.clone());
         let result = local.block_on(&runtime, async {
-            let life = self.begin();
-            life.until(|bulletins| bulletins.contains(&Bulletin::Ready)).await;
-            let result = play(&life).await;
+            let life = self.begin(&power);
+            let played = async {
+                life.until(|bulletins| bulletins.contains(&Bulletin::Ready)).await;
+                let result = play(&life).await;
+                if let Some(report) = life.report() {
+                    expect_the_whole_census(&report);
+                    life.expect_nobody().await;
+                }
+                result
+            };
+            let result = tokio::select! {
+                biased;
+                () = power.fallen() => None,
+                result = played => Some(result),
+            };
             ended.set(life.clock.wall());
-            if let Some(report) = life.report() {
-                expect_the_whole_census(&report);
-                life.expect_nobody().await;
-            }
             result
         });
+        drop((local, runtime));
         self.now = ended.get();
-        result
+        knife.restore_file();
+        if result.is_none() {
+            self.trace.note(self.now, "cut", knife.points().pop().unwrap_or_default());
+        }
+        (result, knife.points())
     }
 
-    fn begin(&mut self) -> Life {
+    /// Asks the ledger while nobody lives.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    pub fn ask(&mut self, question: &Question) -> Knowledge {
+        (self.open)().ask(question).expect("a ledger that nobody writes can be read")
+    }
+
+    fn begin(&mut self, knife: &Knife) -> Life {
+        self.chronicle.note(Event::Begun);
         let clock = Clock::from_origin(self.now);
         let bulletins: Rc<RefCell<Vec<Bulletin>>> = Rc::default();
-        let (told, trace, time) = (bulletins.clone(), self.trace.clone(), clock.clone());
+        let (told, trace, time, power) = (bulletins.clone(), self.trace.clone(), clock.clone(), knife.clone());
         for (_, stage) in &self.stages {
-            stage.set_clock(clock.clone());
+            stage.set_life(clock.clone(), knife.clone());
         }
         let runtime = tokio::runtime::Handle::current();
         let gateway = Supervisor::start(Ports {
             settings: Arc::new(self.settings.clone()),
             clock: clock.clone(),
             version: "world".into(),
-            ledger: (self.open)(),
+            ledger: Box::new(CuttingLedger::new((self.open)(), knife.clone())),
             place: Place::Inline(self.latency),
             marker: self.marker.clone(),
             adapters: self.stages.iter().map(|(set, stage)| (set.clone(), Arc::new(stage.clone()) as Arc<_>)).collect(),
@@ -190,6 +233,9 @@ impl World {
             io: runtime.clone(),
             agent_runtime: runtime,
             bulletin: Box::new(move |bulletin| {
+                if power.has_fallen() {
+                    return;
+                }
                 match &bulletin {
                     Bulletin::Phase(Phase::Quiesce | Phase::RollCall | Phase::Flush | Phase::Disconnect | Phase::Close) => {}
                     Bulletin::Phase(phase) => trace.note(time.wall(), phase.as_str(), ""),

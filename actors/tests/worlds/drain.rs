@@ -163,7 +163,7 @@ fn a_turn_that_was_started_but_not_dispatched_is_taken_back() {
           4s  → 7         ⏳ Gateway restarting — your message is saved and will be answered when it is back.
           8s  mark
          10s  down        clean
-         14s  → 7         ✅ Back, after 4s (restart).
+         14s  → 7         ✅ Back, after 5s (restart).
          16s  → 7         hello: done",
     );
 }

@@ -1,0 +1,477 @@
+//! The promises, checked from the outside: against what platforms saw and what the ledger took, in the one order in which it happened.
+//!
+//! [`check_at_rest`] is asked after every life, whatever ended it; [`check`] when nothing is open any more.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
+
+use switchboard_actors::agent::Entry;
+use switchboard_actors::ids::{Account, ChatId, DeliveryId, OutboxId, RoomId, Seq, TurnId};
+use switchboard_actors::ledger::{
+    Done, End, Ending, Fate, Finish, Knowledge, NoticeKind, OutboxRow, OutboxState, Question, Step, TurnState, What, Word,
+};
+use switchboard_actors::settings::Policy;
+use switchboard_actors::shutdown::{Phase, ShutdownReport};
+use switchboard_actors::testkit::cuts::{Event, Fact};
+use switchboard_actors::testkit::world::World;
+
+use crate::player::{Player, Ran, names};
+
+/// In front of what may be a repeat.
+const REPEAT: &str = "🔁";
+
+/// Everything that is known when nothing is open any more.
+pub(crate) struct Evidence {
+    facts: Vec<Fact>,
+    runs: Vec<Ran>,
+    policy: Policy,
+    keyed: bool,
+    max_attempts: u32,
+    marker: bool,
+}
+
+impl Evidence {
+    /// Gathers it.
+    pub(crate) fn gather(world: &World, player: &Player, policy: Policy, keyed: bool, folder: &Path) -> Self {
+        Self {
+            facts: world.chronicle.facts(),
+            runs: player.runs(),
+            policy,
+            keyed,
+            max_attempts: world.settings.recovery.max_attempts,
+            marker: folder.join("clean").exists(),
+        }
+    }
+
+    /// Steps that took effect, with the place and life of each.
+    fn steps(&self) -> impl Iterator<Item = (usize, usize, &Step, &Done)> {
+        steps(&self.facts)
+    }
+
+    /// Messages that the platform has, in the order in which they came: place, life, room, key, words as they were sent.
+    fn sent(&self) -> impl Iterator<Item = (usize, usize, &RoomId, OutboxId, &str)> {
+        self.facts.iter().enumerate().filter_map(|(place, fact)| match &fact.event {
+            Event::Sent { room, key, text, .. } => Some((place, fact.life, room, *key, text.as_str())),
+            _ => None,
+        })
+    }
+
+    /// Rows that were made durable, with the place and life of each, and the turn that they settle.
+    fn rows(&self) -> impl Iterator<Item = (usize, usize, &OutboxRow)> {
+        self.steps().flat_map(|(place, life, step, done)| {
+            let rows: Vec<&OutboxRow> = match (step, done) {
+                (Step::Finish(Finish { replies, .. }), Done::Ok) => replies.iter().collect(),
+                (Step::Answered { replies, .. }, Done::Ok) => replies.iter().collect(),
+                (Step::Settle(settle), Done::Ok) => settle.replies.iter().collect(),
+                (Step::Tell(row) | Step::Notice(row) | Step::Draft(row), Done::Ok) => vec![row],
+                _ => Vec::new(),
+            };
+            rows.into_iter().map(move |row| (place, life, row))
+        })
+    }
+
+    /// Rows that were given up, each for a reason on record.
+    fn dead(&self) -> HashSet<OutboxId> {
+        let dead = self.steps().filter_map(|(_, _, step, _)| match step {
+            Step::Fate { id, fate: Fate::Dead { .. } } => Some(*id),
+            _ => None,
+        });
+        dead.collect()
+    }
+}
+
+fn steps(facts: &[Fact]) -> impl Iterator<Item = (usize, usize, &Step, &Done)> {
+    facts.iter().enumerate().filter_map(|(place, fact)| match &fact.event {
+        Event::Committed(step, done) => Some((place, fact.life, step, done)),
+        _ => None,
+    })
+}
+
+/// What must hold whenever nobody lives, whatever ended the life.
+pub(crate) fn check_at_rest(world: &mut World) {
+    let facts = world.chronicle.facts();
+    g03_the_cursor_is_never_ahead(world, &facts);
+    g08_a_flag_rests_on_a_clean_verdict(world, &facts);
+    g09_what_was_cut_is_listed(world, &facts);
+}
+
+/// What must hold when nothing is open any more.
+pub(crate) fn check(evidence: &Evidence, report: &ShutdownReport) {
+    g01_everything_is_answered(evidence);
+    g02_what_was_finished_is_delivered(evidence);
+    g04_nothing_leaves_before_it_is_durable(evidence);
+    g04_nothing_is_said_twice_without_saying_so(evidence);
+    g04_notices_are_said_once(evidence);
+    g05_answers_keep_their_order(evidence);
+    g06_nobody_is_cut_untold(evidence);
+    g07_who_was_told_down_is_told_back(evidence);
+    g08_a_flag_is_consumed_once(evidence, report);
+    g14_no_transcript_dangles(evidence);
+    g15_attempts_are_bounded(evidence);
+    g16_a_request_ends_the_process_once(evidence);
+}
+
+/// G3: what the cursor has passed is in the ledger.
+fn g03_the_cursor_is_never_ahead(world: &mut World, facts: &[Fact]) {
+    let Knowledge::Cursor(Some(cursor)) = world.ask(&Question::Cursor(Account::new("stage:1"))) else { return };
+    let cursor: u64 = cursor.as_str().parse().expect("the stage counts its deliveries");
+    let kept: HashSet<&DeliveryId> = steps(facts)
+        .filter_map(|(_, _, step, done)| match (step, done) {
+            (Step::Accept(accept), Done::Accepted { .. } | Done::Duplicate { .. }) => Some(&accept.delivery),
+            _ => None,
+        })
+        .collect();
+    let said = facts.iter().filter_map(|fact| match &fact.event {
+        Event::Said { delivery, .. } => Some(delivery),
+        _ => None,
+    });
+    for (delivery, number) in said.zip(1u64..) {
+        assert!(number > cursor || kept.contains(delivery), "G3: the cursor is at {cursor}, and delivery {delivery} is not in the ledger");
+    }
+}
+
+/// G8: a flag stands only where the last word of the last life was "clean".
+fn g08_a_flag_rests_on_a_clean_verdict(world: &mut World, facts: &[Fact]) {
+    let Some(switchboard_actors::marker::Found::Whole(marker)) = world.marker() else { return };
+    let clean = steps(facts).any(
+        |(_, _, step, done)| matches!((step, done), (Step::Ended { instance, clean: true, .. }, Done::Ok) if *instance == marker.instance),
+    );
+    assert!(clean, "G8: a flag stands, and the verdict of its life is not on record");
+}
+
+/// G9: every turn that was started and has not ended is listed.
+fn g09_what_was_cut_is_listed(world: &mut World, facts: &[Fact]) {
+    let mut open = HashSet::new();
+    for (_, _, step, done) in steps(facts) {
+        match (step, done) {
+            (Step::Start(_) | Step::Resume(_), Done::Started(started)) => {
+                open.insert(started.turn);
+            }
+            (Step::Finish(Finish { turn, end, .. }), Done::Ok) if !matches!(end, End::Interrupted { .. }) => {
+                open.remove(turn);
+            }
+            // A turn that was cut before goes back to that: both are listed or waiting.
+            (Step::Unstart { turn, .. }, Done::Ok) => {
+                open.remove(turn);
+            }
+            (Step::Clear(_), Done::Cleared { .. }) => open.clear(),
+            _ => {}
+        }
+    }
+    let Knowledge::Turns(turns) = world.ask(&Question::Turns) else { panic!("the ledger lists its turns") };
+    let listed: HashSet<TurnId> = turns.iter().map(|row| row.turn).collect();
+    let superseded = |turn: &TurnId| {
+        // A newer message closed it, after its chat had been told.
+        turns.iter().all(|row| row.turn != *turn) && told_cut(facts, *turn)
+    };
+    for turn in open.iter().filter(|turn| !listed.contains(turn)) {
+        assert!(superseded(turn), "G9: turn {turn} was cut and is not listed: {turns:#?}");
+    }
+    assert!(turns.iter().all(|row| row.state != TurnState::Running || open.contains(&row.turn)), "G9: a turn runs that never started");
+}
+
+fn told_cut(facts: &[Fact], turn: TurnId) -> bool {
+    steps(facts).any(|(_, _, step, done)| match (step, done) {
+        (Step::Tell(row), Done::Ok) => row.turn == Some(turn) && matches!(row.what, What::Reply { word: Word::Interrupted | Word::Parked }),
+        _ => false,
+    })
+}
+
+/// G1: every message is answered, by one turn; or was closed by its sender, or its chat knows why not. A command is answered, too.
+fn g01_everything_is_answered(evidence: &Evidence) {
+    let mut answers: HashMap<&str, HashSet<OutboxId>> = HashMap::new();
+    for (_, _, _, key, text) in evidence.sent().filter(|(.., text)| is_answer(text)) {
+        for name in names(text) {
+            answers.entry(name).or_default().insert(key);
+        }
+    }
+    for fact in &evidence.facts {
+        let Event::Said { delivery, room, text, .. } = &fact.event else { continue };
+        assert!(evidence.was_taken_in(delivery), "G1: {text:?} in {room} was never accepted");
+        if text.starts_with('/') {
+            continue;
+        }
+        let name = text.split_whitespace().next().unwrap_or_default();
+        let keys = answers.get(name).map_or(0, HashSet::len);
+        assert!(keys <= 1, "G4: {name} was answered {keys} times");
+        assert!(keys == 1 || evidence.is_excused(room, delivery), "G1: {name} in {room} was never answered");
+    }
+}
+
+fn is_answer(text: &str) -> bool {
+    text.trim_start_matches(|c: char| !c.is_ascii_alphanumeric()).starts_with("re [") || text.contains(" re [")
+}
+
+impl Evidence {
+    fn was_taken_in(&self, delivery: &DeliveryId) -> bool {
+        self.facts.iter().any(|fact| matches!(&fact.event, Event::Accepted(accepted) if accepted == delivery))
+    }
+
+    /// Whether a message has not to be answered: a /stop or /new behind it closed it, or a newer one superseded it after its chat was told.
+    fn is_excused(&self, room: &RoomId, delivery: &DeliveryId) -> bool {
+        let Some(seq) = self.seq_of(delivery) else { return false };
+        let cleared = self.steps().any(|(_, _, step, done)| match (step, done) {
+            (Step::Clear(clear), Done::Cleared { .. }) => clear.session.chat.room == *room && seq < clear.before,
+            _ => false,
+        });
+        let told = self.rows().any(|(_, _, row)| {
+            row.chat.room == *room
+                && row.id.0 > seq
+                && matches!(row.what, What::Reply { word: Word::Interrupted | Word::Parked | Word::Failed })
+        });
+        let closed = self.steps().any(|(_, _, step, done)| match (step, done) {
+            (Step::Start(start), Done::Started(started)) => start.session.chat.room == *room && started.turn.0 > seq,
+            (Step::Finish(finish), Done::Ok) => matches!(finish.end, End::Superseded | End::Failed { .. }),
+            _ => false,
+        });
+        cleared || (told && closed)
+    }
+
+    fn seq_of(&self, delivery: &DeliveryId) -> Option<Seq> {
+        self.steps().find_map(|(_, _, step, done)| match (step, done) {
+            (Step::Accept(accept), Done::Accepted { .. }) if accept.delivery == *delivery => Some(accept.seq),
+            _ => None,
+        })
+    }
+}
+
+/// G2: every word that was made durable has reached its chat, as it was written; unless it was given up for a reason on record.
+fn g02_what_was_finished_is_delivered(evidence: &Evidence) {
+    let mut shown: HashMap<OutboxId, &str> = HashMap::new();
+    for fact in &evidence.facts {
+        if let Event::Sent { key, text, .. } | Event::Edited { key, text } = &fact.event {
+            shown.insert(*key, text);
+        }
+    }
+    let dead = evidence.dead();
+    for (_, life, row) in evidence.rows() {
+        if !matches!(row.what, What::Reply { .. }) || row.state == OutboxState::Draft || dead.contains(&row.id) {
+            continue;
+        }
+        let text = shown.get(&row.id);
+        assert!(text.is_some_and(|text| text.ends_with(&row.text)), "G2: {:?} of life {life} was not delivered: {text:?}", row.text);
+    }
+}
+
+/// G4: a word is on record before it is said.
+fn g04_nothing_leaves_before_it_is_durable(evidence: &Evidence) {
+    let mut durable: HashMap<OutboxId, usize> = HashMap::new();
+    for (place, _, row) in evidence.rows() {
+        durable.entry(row.id).or_insert(place);
+    }
+    for (place, _, room, key, text) in evidence.sent() {
+        let known = durable.get(&key).is_some_and(|written| *written < place);
+        assert!(known, "G4: {text:?} went to {room} under {key} before it was on record");
+    }
+}
+
+/// G4: what appears again says that it may be a repeat, and no settling word has two keys.
+fn g04_nothing_is_said_twice_without_saying_so(evidence: &Evidence) {
+    let mut seen = HashSet::new();
+    for (_, _, room, key, text) in evidence.sent() {
+        let again = !seen.insert(key);
+        assert!(!(again && evidence.keyed), "a platform that takes keys shows none twice");
+        assert!(!again || text.starts_with(REPEAT), "G4: {text:?} was said again in {room}");
+    }
+    let mut words = HashSet::new();
+    for (_, _, row) in evidence.rows() {
+        let (What::Reply { word: word @ (Word::Answer | Word::Failed) }, Some(turn)) = (&row.what, row.turn) else { continue };
+        if row.state == OutboxState::Draft {
+            continue;
+        }
+        assert!(words.insert((turn, *word, row.part)), "G4: {word:?} of turn {turn} is in the outbox twice");
+    }
+}
+
+/// G4: a notice is said once for its kind, scope and chat, and never again.
+fn g04_notices_are_said_once(evidence: &Evidence) {
+    let notices: HashMap<OutboxId, &OutboxRow> =
+        evidence.rows().filter(|(_, _, row)| matches!(row.what, What::Notice { .. })).map(|(_, _, row)| (row.id, row)).collect();
+    let mut said = HashSet::new();
+    for (_, _, room, key, text) in evidence.sent() {
+        let Some(OutboxRow { what: What::Notice { kind, scope }, chat, .. }) = notices.get(&key) else { continue };
+        assert!(said.insert((*kind, scope.clone(), chat.clone())), "G4: the notice {text:?} was said twice in {room}");
+    }
+}
+
+/// G5: what was never cut is answered in the order in which it was accepted; where cut turns run again by themselves, everything is.
+fn g05_answers_keep_their_order(evidence: &Evidence) {
+    let mut order: BTreeMap<&RoomId, Vec<(OutboxId, &str)>> = BTreeMap::new();
+    let mut seen = HashSet::new();
+    for (_, _, room, key, text) in evidence.sent() {
+        if is_answer(text) && seen.insert(key) {
+            order.entry(room).or_default().push((key, text));
+        }
+    }
+    let mut place = HashMap::new();
+    for fact in &evidence.facts {
+        if let Event::Said { text, delivery, .. } = &fact.event {
+            let name = text.split_whitespace().next().unwrap_or_default();
+            place.entry(name).or_insert_with(|| evidence.seq_of(delivery));
+        }
+    }
+    let retried: HashSet<&str> = evidence.runs.iter().filter(|ran| ran.attempt > 1).flat_map(|ran| asked_names(&ran.history)).collect();
+    for (room, answers) in order {
+        let mut last = None;
+        for name in answers.iter().flat_map(|(_, text)| names(text)) {
+            if evidence.policy != Policy::Resume && retried.contains(name) {
+                continue;
+            }
+            let at = place.get(name).copied().flatten();
+            assert!(at > last, "G5: {name} was answered out of order in {room}: {answers:?}");
+            last = at;
+        }
+    }
+}
+
+fn asked_names(history: &[Entry]) -> Vec<&str> {
+    let words = history.iter().rev().map_while(|entry| match entry {
+        Entry::User { text, .. } => text.split_whitespace().next(),
+        _ => None,
+    });
+    words.collect()
+}
+
+/// G6: a turn that a shutdown cut had its chat told before, in the same life.
+fn g06_nobody_is_cut_untold(evidence: &Evidence) {
+    let turns = evidence.turns();
+    for (cut, life, step, done) in evidence.steps() {
+        let (Step::Finish(Finish { turn, end: End::Interrupted { .. }, .. }), Done::Ok) = (step, done) else { continue };
+        let Some(chat) = turns.get(turn) else { panic!("turn {turn} was cut and never started") };
+        let told = evidence.sent().any(|(place, of, room, _, text)| {
+            of == life
+                && place < cut
+                && *room == chat.room
+                && (text.contains("Gateway shutting down") || text.contains("Gateway restarting"))
+        });
+        assert!(told, "G6: turn {turn} in {} was cut in life {life} and nobody was told before", chat.room);
+    }
+}
+
+impl Evidence {
+    fn turns(&self) -> HashMap<TurnId, ChatId> {
+        let turns = self.steps().filter_map(|(_, _, step, done)| match (step, done) {
+            (Step::Start(start), Done::Started(started)) => Some((started.turn, start.session.chat.clone())),
+            _ => None,
+        });
+        turns.collect()
+    }
+}
+
+/// G7: who was told "down" or "saved" is told "back", once, unless that word was cut while it was being sent.
+fn g07_who_was_told_down_is_told_back(evidence: &Evidence) {
+    let last = evidence.facts.last().map_or(0, |fact| fact.life);
+    let kind_of = |row: &OutboxRow| match &row.what {
+        What::Notice { kind, .. } => Some(*kind),
+        What::Reply { .. } => None,
+    };
+    let rows: HashMap<OutboxId, &OutboxRow> = evidence.rows().map(|(_, _, row)| (row.id, row)).collect();
+    for (place, life, room, key, _) in evidence.sent() {
+        let told = rows.get(&key).and_then(|row| kind_of(row));
+        if !matches!(told, Some(NoticeKind::Down | NoticeKind::Saved)) || life == last {
+            continue;
+        }
+        let back =
+            evidence.rows().any(|(written, _, row)| written > place && row.chat.room == *room && kind_of(row) == Some(NoticeKind::Back));
+        assert!(back, "G7: {room} was told that the gateway goes down in life {life}, and never that it is back");
+    }
+    for (written, life, row) in evidence.rows().filter(|(_, _, row)| kind_of(row) == Some(NoticeKind::Back)) {
+        let cut = evidence.facts.iter().any(|fact| fact.life == life && matches!(fact.event, Event::Cut(_)));
+        let said = evidence.sent().any(|(place, _, _, key, _)| key == row.id && place > written);
+        assert!(said || cut, "G7: \"back\" was recorded in life {life} and never said");
+    }
+}
+
+/// G8: who finds the flag of a clean life is born after a clean one, and nobody twice; and a clean life leaves one.
+fn g08_a_flag_is_consumed_once(evidence: &Evidence, report: &ShutdownReport) {
+    let mut clean = false;
+    let mut marked = false;
+    for fact in &evidence.facts {
+        match &fact.event {
+            Event::Committed(Step::Ended { clean: verdict, .. }, Done::Ok) => clean = *verdict,
+            Event::Committed(Step::Born(born), Done::Ok) => {
+                let flagged = born.predecessor == Some(Ending::Clean);
+                assert!(clean || !flagged, "G8: a life was born after a clean one that was not");
+                assert!(flagged || !marked, "G8: a clean life left no flag that its successor believed");
+                (clean, marked) = (false, false);
+            }
+            // Only behind the marker is the ledger closed; a life that was cut may or may not have come so far.
+            Event::Begun => marked = clean && !cut_before(&evidence.facts, fact),
+            _ => {}
+        }
+    }
+    assert!(report.verdict.is_clean(), "G8: nothing was open, and the verdict is {}", report.verdict);
+    assert!(evidence.marker, "G8: everybody was idle, and there is no flag");
+}
+
+/// Whether the life before this beginning was cut.
+fn cut_before(facts: &[Fact], begun: &Fact) -> bool {
+    facts.iter().any(|fact| fact.life + 1 == begun.life && matches!(fact.event, Event::Cut(_)))
+}
+
+/// G14: whatever an agent is shown, every tool call in it has a result.
+fn g14_no_transcript_dangles(evidence: &Evidence) {
+    for ran in &evidence.runs {
+        let mut open: Vec<&str> = Vec::new();
+        for entry in &ran.history {
+            match entry {
+                Entry::ToolCall { call, .. } => open.push(call),
+                Entry::ToolResult { call, .. } => open.retain(|made| made != call),
+                Entry::User { .. } | Entry::Assistant { .. } | Entry::Cut => {}
+            }
+        }
+        assert!(open.is_empty(), "G14: turn {} was shown calls without results: {:#?}", ran.turn, ran.history);
+        assert!(!asked_names(&ran.history).is_empty(), "G14: turn {} was shown no request at the end: {:#?}", ran.turn, ran.history);
+    }
+}
+
+/// G15: an attempt is on record before the agent runs, and nobody runs more often than that by itself.
+fn g15_attempts_are_bounded(evidence: &Evidence) {
+    let mut started: HashSet<(TurnId, u32)> = HashSet::new();
+    for (_, _, step, done) in evidence.steps() {
+        if let (Step::Start(_) | Step::Resume(_), Done::Started(begun)) = (step, done) {
+            started.insert((begun.turn, begun.attempt));
+            assert!(begun.strikes < evidence.max_attempts, "G15: turn {} ran after {} unclean ends", begun.turn, begun.strikes);
+        }
+    }
+    let mut ran = HashSet::new();
+    for run in &evidence.runs {
+        assert!(started.contains(&(run.turn, run.attempt)), "G15: turn {} ran and its attempt is not on record", run.turn);
+        assert!(ran.insert((run.turn, run.attempt)), "G15: attempt {} of turn {} ran twice", run.attempt, run.turn);
+    }
+}
+
+/// G16: a request is on record once, and ends only the life that took it, once.
+fn g16_a_request_ends_the_process_once(evidence: &Evidence) {
+    let mut taken = HashSet::new();
+    let mut asked_in = HashSet::new();
+    for (_, life, step, done) in evidence.steps() {
+        match (step, done) {
+            (Step::Accept(accept), Done::Accepted { .. }) => {
+                if let switchboard_actors::ledger::Accepted::Request(_) = &accept.what {
+                    asked_in.insert(life);
+                    assert!(taken.insert(accept.delivery.to_string()), "G16: delivery {} was taken twice", accept.delivery);
+                }
+            }
+            (Step::Finish(Finish { turn, request: Some(_), .. }), Done::Ok) => {
+                asked_in.insert(life);
+                assert!(taken.insert(turn.to_string()), "G16: turn {turn} asked twice");
+            }
+            _ => {}
+        }
+    }
+    let planned = evidence.facts.iter().filter_map(|fact| match &fact.event {
+        Event::Said { text, .. } if text == "/restart" || text == "/shutdown" || text.ends_with(" restart") => Some(fact.life),
+        _ => None,
+    });
+    let planned: HashSet<usize> = planned.collect();
+    if planned.is_empty() {
+        return;
+    }
+    let last = evidence.facts.last().map_or(0, |fact| fact.life);
+    for (_, life, step, _) in evidence.steps() {
+        if let Step::Phase { phase: Phase::Quiesce, .. } = step {
+            assert!(life == last || asked_in.contains(&life), "G16: life {life} went down, and nobody had asked it to");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! A scripted agent: what it does stands in the words that it is asked, and what it answers names every message that it answers.
+//!
+//! `m1 stuck` is the message `m1`, on which it is stuck until the player is calm. It answers `re [m1]`, or `re [m1 m2]` to two of them.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use switchboard_actors::agent::{Agent, AgentError, Answer, Entry, Report, Task};
+use switchboard_actors::ids::TurnId;
+use switchboard_actors::shutdown::ShutdownKind;
+
+/// The agent. Clones are the same one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Player {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    calm: bool,
+    runs: Vec<Ran>,
+}
+
+/// One run.
+#[derive(Clone, Debug)]
+pub(crate) struct Ran {
+    /// The turn.
+    pub(crate) turn: TurnId,
+    /// The attempt.
+    pub(crate) attempt: u32,
+    /// What it was shown.
+    pub(crate) history: Vec<Entry>,
+}
+
+impl Player {
+    /// From now on nothing takes long.
+    pub(crate) fn calm_down(&self) {
+        self.state().calm = true;
+    }
+
+    /// Every run so far.
+    pub(crate) fn runs(&self) -> Vec<Ran> {
+        self.state().runs.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The names of the messages in a text of ours.
+pub(crate) fn names(answer: &str) -> Vec<&str> {
+    let Some((_, behind)) = answer.split_once('[') else { return Vec::new() };
+    behind.split_once(']').map_or(Vec::new(), |(names, _)| names.split_whitespace().collect())
+}
+
+/// The words that are to be answered.
+fn asked(history: &[Entry]) -> Vec<&str> {
+    let mut asked: Vec<&str> = history
+        .iter()
+        .rev()
+        .map_while(|entry| match entry {
+            Entry::User { text, .. } => Some(text.as_str()),
+            _ => None,
+        })
+        .collect();
+    asked.reverse();
+    asked
+}
+
+impl Agent for Player {
+    fn kind(&self) -> &'static str {
+        "player"
+    }
+
+    fn run(&self, task: Task, report: Report) -> BoxFuture<'static, Result<Answer, AgentError>> {
+        let player = self.clone();
+        Box::pin(async move {
+            player.state().runs.push(Ran { turn: task.turn, attempt: task.attempt, history: task.history.clone() });
+            let asked = asked(&task.history);
+            let words: Vec<&str> = asked.iter().flat_map(|text| text.split_whitespace().skip(1)).collect();
+            let names: Vec<&str> = asked.iter().filter_map(|text| text.split_whitespace().next()).collect();
+            let mut answer = format!("re [{}]", names.join(" "));
+            for word in words {
+                player.act(word, &task, &report, &mut answer).await;
+            }
+            Ok(Answer { text: answer })
+        })
+    }
+}
+
+impl Player {
+    async fn act(&self, word: &str, task: &Task, report: &Report, answer: &mut String) {
+        let calm = self.state().calm;
+        match word {
+            "stuck" if !calm => std::future::pending().await,
+            "slow" if !calm => tokio::time::sleep(Duration::from_secs(10)).await,
+            "tools" => {
+                for number in 1..=2 {
+                    let call = format!("{}-{}-{number}", task.turn, task.attempt);
+                    let _ = report.step(Entry::ToolCall { call: call.clone(), name: "look".into(), arguments: "{}".into() }).await;
+                    let _ = report.step(Entry::ToolResult { call, result: Some("seen".into()) }).await;
+                }
+            }
+            "long" => answer.push_str(&"\nand so on, at length".repeat(8)),
+            "stream" => {
+                for _ in 0..4 {
+                    let _ = report.text("so far ").await;
+                    tokio::time::sleep(Duration::from_millis(1500)).await;
+                }
+            }
+            "restart" => {
+                let _ = report.go_down(ShutdownKind::Restart, format!("{answer} restart accepted")).await;
+                std::future::pending::<()>().await;
+            }
+            _ => {}
+        }
+    }
+}

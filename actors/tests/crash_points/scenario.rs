@@ -1,0 +1,228 @@
+//! A scenario, and how it is played: once to its end, and once for every point at which it can be cut.
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::future::LocalBoxFuture;
+use switchboard_actors::ledger::memory::MemoryLedger;
+use switchboard_actors::ledger::sqlite::SqliteLedger;
+use switchboard_actors::platform::Abilities;
+use switchboard_actors::settings::Policy;
+use switchboard_actors::testkit::stage::{Mood, Stage};
+use switchboard_actors::testkit::world::{Life, World};
+
+use crate::aftermath::{Rest, come_to_rest};
+use crate::guarantees::{self, Evidence};
+use crate::player::Player;
+
+/// What happens in one life.
+pub(crate) type Play = for<'a> fn(&'a Life) -> LocalBoxFuture<'a, ()>;
+
+/// A scenario: lives in which something happens, each cut at its end unless it shuts down.
+pub(crate) struct Scenario {
+    name: &'static str,
+    set: fn(&mut World),
+    lives: Vec<Play>,
+    /// Cuts in a row: the second falls in the life behind the first.
+    depth: usize,
+    least: usize,
+    policies: &'static [Policy],
+}
+
+/// What a scenario is played with.
+#[derive(Clone, Copy, Debug)]
+struct Variant {
+    engine: Engine,
+    policy: Policy,
+    /// Whether the platform takes a key.
+    keyed: bool,
+    /// Steps in one commit at most.
+    batch: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Engine {
+    Memory,
+    Sqlite,
+}
+
+impl Scenario {
+    /// A scenario of this life, with at least so many points at which it can be cut.
+    pub(crate) fn new(name: &'static str, least: usize, life: Play) -> Self {
+        Self { name, set: |_| {}, lives: vec![life], depth: 1, least, policies: &[Policy::Ask, Policy::Resume] }
+    }
+
+    /// Changes the world before it begins.
+    pub(crate) fn set(mut self, set: fn(&mut World)) -> Self {
+        self.set = set;
+        self
+    }
+
+    /// And then another life.
+    pub(crate) fn then(mut self, life: Play) -> Self {
+        self.lives.push(life);
+        self
+    }
+
+    /// What is cut is cut again while it recovers.
+    pub(crate) fn cut_twice(mut self) -> Self {
+        self.depth = 2;
+        self
+    }
+
+    /// Only under this policy.
+    pub(crate) fn under(mut self, policies: &'static [Policy]) -> Self {
+        self.policies = policies;
+        self
+    }
+
+    /// Plays it in every way, cut at every point.
+    ///
+    /// # Panics
+    /// When a promise is broken, or there are fewer points than expected.
+    pub(crate) fn check(self) {
+        let wanted = std::env::var("CUT").ok();
+        let wanted: Option<Vec<usize>> = wanted.map(|cuts| cuts.split(',').map(|cut| cut.parse().expect("CUT is numbers")).collect());
+        for variant in self.variants() {
+            if let Some(cuts) = &wanted {
+                let played = self.play(variant, cuts);
+                println!("{}", played.story());
+                continue;
+            }
+            let points = self.play(variant, &[]).points[0];
+            assert!(points >= self.least, "{}: only {points} points", self.name);
+            let mut lives = 1;
+            for first in 0..points {
+                let behind = self.play(variant, &[first]).points.get(1).copied().unwrap_or(0);
+                lives += 1;
+                for second in 0..if self.depth > 1 { behind } else { 0 } {
+                    self.play(variant, &[first, second]);
+                    lives += 1;
+                }
+            }
+            println!("{}: {points} points, {lives} runs ({variant:?})", self.name);
+        }
+    }
+
+    fn variants(&self) -> Vec<Variant> {
+        let mut variants = Vec::new();
+        for policy in self.policies.iter().copied() {
+            for keyed in [false, true] {
+                variants.push(Variant { engine: Engine::Memory, policy, keyed, batch: if keyed { 1 } else { 512 } });
+            }
+        }
+        variants.push(Variant { engine: Engine::Sqlite, policy: self.policies[0], keyed: false, batch: 512 });
+        variants
+    }
+
+    fn play(&self, variant: Variant, cuts: &[usize]) -> Played {
+        let folder = folder();
+        let (mut world, player) = self.world(variant, folder.path());
+        let _teller = Teller { scenario: self.name, variant, cuts: cuts.to_vec(), trace: world.trace.clone() };
+        let mut cuts = cuts.iter().copied().peekable();
+        let (mut points, mut passed, mut labels) = (Vec::new(), 0, Vec::new());
+        for life in &self.lives {
+            // The lives of a scenario are numbered through.
+            let cut = cuts.peek().and_then(|cut| cut.checked_sub(passed));
+            let (played, met) = world.life_until(cut, async |of| life(of).await);
+            passed += met.len();
+            labels.extend(met);
+            guarantees::check_at_rest(&mut world);
+            if played.is_none() {
+                break;
+            }
+            world.pass(Duration::from_secs(2));
+        }
+        cuts.next();
+        points.push(passed);
+        player.calm_down();
+        let stage = world.stage("stage");
+        stage.set_mood(|mood| *mood = Mood::default());
+        let report = self.recover(&mut world, &stage, &mut cuts, &mut points);
+        let evidence = Evidence::gather(&world, &player, variant.policy, variant.keyed, folder.path());
+        guarantees::check(&evidence, &report);
+        Played { points, labels, text: world.text() }
+    }
+
+    /// Lives on until nothing is open.
+    fn recover(
+        &self,
+        world: &mut World,
+        stage: &Stage,
+        cuts: &mut dyn Iterator<Item = usize>,
+        points: &mut Vec<usize>,
+    ) -> switchboard_actors::shutdown::ShutdownReport {
+        for _ in 0..10 {
+            world.pass(Duration::from_secs(2));
+            let (rest, met) = world.life_until(cuts.next(), async |life| come_to_rest(life, stage).await);
+            points.push(met.len());
+            guarantees::check_at_rest(world);
+            if let Some(Rest::Quiet(report)) = rest {
+                return report;
+            }
+        }
+        panic!("ten lives were not enough to come to rest");
+    }
+
+    fn world(&self, variant: Variant, folder: &Path) -> (World, Player) {
+        let (mut world, player) = (World::new(), Player::default());
+        world.settings.recovery.policy = variant.policy;
+        world.settings.recovery.crash_loop.starts = 0;
+        world.settings.ledger.batch = variant.batch;
+        world.set_agent(player.clone());
+        world.set_marker(folder.join("clean"));
+        world.add_stage("stage", Abilities { idempotent: variant.keyed, ..Stage::plain() });
+        (self.set)(&mut world);
+        match variant.engine {
+            Engine::Memory => {
+                let ledger = MemoryLedger::new();
+                world.set_ledger(move || Box::new(ledger.shared()));
+            }
+            Engine::Sqlite => {
+                let path = folder.join("ledger.sqlite3");
+                world.set_ledger(move || Box::new(SqliteLedger::open(&path).expect("the ledger opens after every cut")));
+            }
+        }
+        (world, player)
+    }
+}
+
+/// A folder in memory, where there is one: nothing here tests the disk.
+fn folder() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    folder.expect("a folder can be made")
+}
+
+/// What a run came to.
+struct Played {
+    /// The points of the scenario, and of each life behind it.
+    points: Vec<usize>,
+    labels: Vec<String>,
+    text: String,
+}
+
+impl Played {
+    fn story(&self) -> String {
+        let labels: Vec<String> = self.labels.iter().enumerate().map(|(number, label)| format!("{number:>4} {label}\n")).collect();
+        format!("{}\n{}", labels.concat(), self.text)
+    }
+}
+
+/// Tells what was played when a run panics.
+struct Teller {
+    scenario: &'static str,
+    variant: Variant,
+    cuts: Vec<usize>,
+    trace: switchboard_actors::testkit::trace::Trace,
+}
+
+impl Drop for Teller {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let cuts: Vec<String> = self.cuts.iter().map(ToString::to_string).collect();
+            let text = self.trace.text(switchboard_actors::clock::Wall(1_000_000_000_000));
+            eprintln!("scenario: {}\n{:?}\nCUT={}\n{text}", self.scenario, self.variant, cuts.join(","));
+        }
+    }
+}
