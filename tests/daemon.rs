@@ -1,10 +1,30 @@
 //! The daemon's parts from outside: over real sockets and as a real process. One binary, so that it links once.
 
+#[path = "daemon/answering.rs"]
+mod answering;
 #[path = "daemon/backend.rs"]
 mod backend;
+#[path = "daemon/browser.rs"]
+mod browser;
 #[path = "daemon/commands.rs"]
 mod commands;
 #[path = "daemon/control.rs"]
 mod control;
+#[path = "daemon/crashing.rs"]
+mod crashing;
+#[path = "daemon/gateway.rs"]
+mod gateway;
+#[path = "daemon/hanging.rs"]
+mod hanging;
 #[path = "daemon/http.rs"]
 mod http;
+#[path = "daemon/operating.rs"]
+mod operating;
+#[path = "daemon/restarting.rs"]
+mod restarting;
+#[path = "daemon/secrets.rs"]
+mod secrets;
+#[path = "daemon/starting.rs"]
+mod starting;
+#[path = "daemon/stopping.rs"]
+mod stopping;

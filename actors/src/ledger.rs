@@ -46,6 +46,15 @@ pub trait Ledger: Send + 'static {
     /// When that fails too.
     fn reopen(&mut self) -> Result<(), Fault>;
 
+    /// Makes something durable that means nothing, as large as a long message: only that shows that a ledger which could not
+    /// commit can do so again. An engine that cannot run out of room need not.
+    ///
+    /// # Errors
+    /// When it still cannot.
+    fn prove(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+
     /// Brings everything into the main file and closes; nothing is called after it.
     ///
     /// # Errors

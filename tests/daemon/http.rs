@@ -2,97 +2,22 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use futures_util::StreamExt;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, ORIGIN, RETRY_AFTER, SET_COOKIE};
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::StatusCode;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, RETRY_AFTER};
 use serde_json::{Value, json};
 use switchboard::http::figures::Figures;
 use switchboard::http::health::{Part, Vitals};
 use switchboard_actors::platform::{Speaker, Voice};
 
 use crate::backend::{AllWell, Edge, words};
+use crate::browser::{Browser, HANG, client};
 
-/// Longer than anything here takes; only a hang reaches it.
-const HANG: Duration = Duration::from_secs(20);
 const ID: &str = "0195f0c2-0000-7000-8000-000000000001";
 
-fn client() -> Client {
-    _ = rustls::crypto::ring::default_provider().install_default(); // another test was first
-    Client::builder().timeout(HANG).build().expect("a client")
-}
-
-/// One browser: it keeps its cookie and says where it comes from.
-struct Browser {
-    client: Client,
-    root: String,
-    cookie: String,
-}
-
-impl Browser {
-    async fn open(edge: &Edge) -> Self {
-        let (client, root) = (client(), format!("http://{}", edge.address));
-        let entry = json!({ "token": edge.token.expose() });
-        let response = client.post(format!("{root}/api/session")).header(ORIGIN, &root).json(&entry).send().await.expect("an answer");
-        assert_eq!(response.status(), StatusCode::OK);
-        let cookie = response.headers()[SET_COOKIE].to_str().expect("ASCII").split(';').next().expect("a value").to_owned();
-        Self { client, root, cookie }
-    }
-
-    fn get(&self, path: &str) -> RequestBuilder {
-        self.client.get(format!("{}{path}", self.root)).header(COOKIE, &self.cookie)
-    }
-
-    async fn say(&self, id: &str, text: &str) -> Response {
-        let request = self.client.post(format!("{}/api/messages", self.root)).header(COOKIE, &self.cookie).header(ORIGIN, &self.root);
-        request.json(&json!({ "id": id, "text": text })).send().await.expect("an answer")
-    }
-
-    async fn watch(&self, after: u64) -> Events {
-        let response = self.get(&format!("/api/events?after={after}")).send().await.expect("an answer");
-        assert_eq!(response.status(), StatusCode::OK);
-        Events { stream: Box::pin(response.bytes_stream().map(|piece| piece.expect("whole").to_vec())), text: String::new() }
-    }
-}
-
-/// An event stream, one event at a time.
-struct Events {
-    stream: std::pin::Pin<Box<dyn futures_util::Stream<Item = Vec<u8>>>>,
-    text: String,
-}
-
-impl Events {
-    /// The next event as (name, data, id); `None` at the end of the stream.
-    async fn next(&mut self) -> Option<(String, Value, Option<u64>)> {
-        loop {
-            while let Some((event, rest)) = self.text.split_once("\n\n") {
-                let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned());
-                let found = field("event:").map(|name| {
-                    let data = serde_json::from_str(&field("data:").expect("data")).expect("JSON");
-                    (name, data, field("id:").map(|id| id.parse().expect("a number")))
-                });
-                self.text = rest.to_owned();
-                if found.is_some() {
-                    return found;
-                }
-            }
-            let piece = tokio::time::timeout(HANG, self.stream.next()).await.expect("the stream hangs")?;
-            self.text.push_str(&String::from_utf8(piece).expect("UTF-8"));
-        }
-    }
-
-    /// Names and texts up to and with `last`.
-    async fn until(&mut self, last: &str) -> Vec<String> {
-        let mut seen = Vec::new();
-        while let Some((name, data, _)) = self.next().await {
-            seen.push(format!("{name} {}", data["text"].as_str().unwrap_or_default()).trim().to_owned());
-            if seen.last().is_some_and(|seen| seen == last) {
-                return seen;
-            }
-        }
-        panic!("{last:?} never came; {seen:?}");
-    }
+fn root(edge: &Edge) -> String {
+    format!("http://{}", edge.address)
 }
 
 async fn echo(said: &switchboard_actors::platform::Said, speaker: Arc<dyn Speaker>, rooms: &crate::backend::Rooms) {
@@ -105,7 +30,7 @@ async fn echo(said: &switchboard_actors::platform::Said, speaker: Arc<dyn Speake
 async fn g1_a_message_is_taken_in_once_answered_and_shown_to_who_comes_later() {
     let edge = Edge::start(Arc::new(AllWell), &[]);
     let gateway = actix_rt::spawn(Edge::answer(edge.hub.clone(), edge.rooms.clone(), echo));
-    let browser = Browser::open(&edge).await;
+    let browser = Browser::open(&root(&edge), edge.token.expose()).await;
     let mut events = browser.watch(0).await;
     assert_eq!(events.until("ready").await, ["ready"]);
     assert_eq!(browser.say(ID, "hello").await.status(), StatusCode::OK);
@@ -120,7 +45,7 @@ async fn g1_a_message_is_taken_in_once_answered_and_shown_to_who_comes_later() {
     assert_eq!((&*name, &whose["ledger"], id), ("ready", &json!(edge.ledger), Some(2)), "a page must see that numbers are not its own");
     let mut again = browser.watch(2).await;
     assert_eq!(again.until("ready").await, ["line you said hello", "ready"], "own words are known, replies may have changed");
-    let other = Browser::open(&edge).await;
+    let other = Browser::open(&root(&edge), edge.token.expose()).await;
     assert_eq!(other.watch(0).await.until("ready").await, ["ready"], "another browser is another room");
     gateway.abort();
     edge.stop().await;
@@ -129,7 +54,7 @@ async fn g1_a_message_is_taken_in_once_answered_and_shown_to_who_comes_later() {
 #[actix_rt::test]
 async fn nothing_is_confirmed_that_nobody_took_in() {
     let edge = Edge::start(Arc::new(AllWell), &[("SWITCHBOARD__HTTP__ACCEPT_LIMIT", "50ms"), ("SWITCHBOARD__HTTP__WAITING", "1")]);
-    let browser = Browser::open(&edge).await;
+    let browser = Browser::open(&root(&edge), edge.token.expose()).await;
     for _ in 0..2 {
         // The first waits for a receipt in vain, the second finds no room.
         let response = browser.say(ID, "hello").await;
@@ -142,7 +67,7 @@ async fn nothing_is_confirmed_that_nobody_took_in() {
 #[actix_rt::test]
 async fn g23_every_path_but_probes_and_the_empty_page_wants_the_token() {
     let edge = Edge::start(Arc::new(AllWell), &[]);
-    let root = format!("http://{}", edge.address);
+    let root = root(&edge);
     let client = client();
     let message = json!({ "id": ID, "text": "hello" });
     for (path, expected) in [
@@ -232,7 +157,7 @@ async fn g25_readiness_names_the_part_that_is_not_ready() {
 #[actix_rt::test]
 async fn closing_the_door_ends_streams_and_names_a_time() {
     let edge = Edge::start(Arc::new(AllWell), &[("SWITCHBOARD__HTTP__STREAMS", "1")]);
-    let browser = Browser::open(&edge).await;
+    let browser = Browser::open(&root(&edge), edge.token.expose()).await;
     let mut events = browser.watch(0).await;
     events.until("ready").await;
     let second = browser.get("/api/events").send().await.expect("an answer");
@@ -248,7 +173,7 @@ async fn closing_the_door_ends_streams_and_names_a_time() {
 #[actix_rt::test]
 async fn a_page_is_sent_signs_of_life() {
     let edge = Edge::start(Arc::new(AllWell), &[("SWITCHBOARD__HTTP__HEARTBEAT", "10ms")]);
-    let browser = Browser::open(&edge).await;
+    let browser = Browser::open(&root(&edge), edge.token.expose()).await;
     let mut stream = browser.get("/api/events").send().await.expect("an answer").bytes_stream();
     let mut text = String::new();
     while !text.contains(": still here") {

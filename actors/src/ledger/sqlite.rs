@@ -32,6 +32,9 @@ pub struct SqliteLedger {
     open: Option<Book>,
 }
 
+/// What must find room before a ledger that was full is back: a long message, or many commits of short ones.
+const ROOM: usize = 64 << 10;
+
 /// The open file.
 #[derive(Debug)]
 struct Book {
@@ -126,6 +129,10 @@ impl Ledger for SqliteLedger {
         Ok(())
     }
 
+    fn prove(&mut self) -> Result<(), Fault> {
+        self.book()?.prove().map_err(|error| fault(&error))
+    }
+
     fn close(&mut self) -> Result<(), Fault> {
         let Some(book) = self.open.take() else { return Ok(()) };
         let checkpoint = if self.writes { book.checkpoint() } else { Ok(true) };
@@ -143,6 +150,12 @@ impl Book {
         // Unread: the first step then looks its number up.
         let top = last_seq(&conn).unwrap_or(Seq(u64::MAX));
         Self { conn, ledger, top }
+    }
+
+    /// Two commits, so that the words are really written; a row that a cut leaves behind is replaced by the next.
+    fn prove(&self) -> rusqlite::Result<()> {
+        self.conn.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('room', ?1)", [" ".repeat(ROOM)])?;
+        self.conn.execute("DELETE FROM meta WHERE key = 'room'", []).map(drop)
     }
 
     fn transact(&mut self, steps: &[Step]) -> rusqlite::Result<Vec<Done>> {

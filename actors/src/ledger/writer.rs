@@ -155,6 +155,8 @@ enum Job {
 enum JobDone {
     Committed(Result<Vec<Done>, Fault>),
     Reopened(Result<(), Fault>),
+    /// It can be read, and still cannot commit.
+    Unproved(Fault),
     Closed(Result<(), Fault>),
 }
 
@@ -391,7 +393,11 @@ fn work(engine: &mut dyn Ledger, job: Job) -> Option<JobDone> {
             reply(engine.ask(&question));
             None
         }
-        Job::Reopen => Some(JobDone::Reopened(engine.reopen())),
+        Job::Reopen => Some(match engine.reopen().map(|()| engine.prove()) {
+            Ok(Err(fault)) => JobDone::Unproved(fault),
+            Ok(Ok(())) => JobDone::Reopened(Ok(())),
+            Err(fault) => JobDone::Reopened(Err(fault)),
+        }),
         Job::Close => Some(JobDone::Closed(engine.close())),
     }
 }
@@ -505,6 +511,7 @@ impl Handler<JobDone> for LedgerActor {
                 let unknown = matches!(self.health, Health::Down { unknown: true, .. });
                 if unknown { self.lost(fault.to_string()) } else { self.fail(&fault, Vec::new(), ctx) }
             }
+            JobDone::Unproved(fault) => self.fail(&fault, Vec::new(), ctx),
             JobDone::Closed(result) => {
                 if let Some(reply) = self.closing.take() {
                     reply(result);

@@ -47,8 +47,8 @@ impl Condition {
         }
     }
 
-    fn is_gone(&self) -> bool {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) == Health::Gone
+    fn is(&self, health: Health) -> bool {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) == health
     }
 }
 
@@ -78,7 +78,11 @@ impl Ledger for Frail {
     }
 
     fn reopen(&mut self) -> Result<(), Fault> {
-        if self.condition.is_gone() { Err(Fault::Unknown("the disk is gone".into())) } else { self.engine.reopen() }
+        if self.condition.is(Health::Gone) { Err(Fault::Unknown("the disk is gone".into())) } else { self.engine.reopen() }
+    }
+
+    fn prove(&mut self) -> Result<(), Fault> {
+        if self.condition.is(Health::Full) { Err(Fault::NotCommitted("the disk is full".into())) } else { self.engine.prove() }
     }
 
     fn close(&mut self) -> Result<(), Fault> {

@@ -26,20 +26,24 @@ pub(super) struct Updates {
     us: String,
     /// The number that the next poll asks for; `None`: the oldest that Telegram has.
     offset: Option<i64>,
+    /// Whether Telegram has answered a poll. The first one does not wait: a quiet bot would be unheard until it is over.
+    heard: bool,
     unsettled: Unsettled,
 }
 
 impl Updates {
     pub(super) fn new(api: Arc<Api>, us: String) -> Self {
-        Self { api, us, offset: None, unsettled: Unsettled::default() }
+        Self { api, us, offset: None, heard: false, unsettled: Unsettled::default() }
     }
 
     async fn poll(&mut self) -> Result<Vec<Inbound>, PlatformError> {
-        let asked = GetUpdates { offset: self.offset, timeout: self.api.poll().as_secs().max(1), allowed_updates: &["message"] };
+        let timeout = if self.heard { self.api.poll().as_secs().max(1) } else { 0 };
+        let asked = GetUpdates { offset: self.offset, timeout, allowed_updates: &["message"] };
         let answer =
             self.api.call("getUpdates", &asked, self.api.poll() + MARGIN).await.map_err(|error| self.api.connection_error(error))?;
         let updates: Vec<&RawValue> =
             serde_json::from_str(answer.get()).map_err(|_| self.api.not_telegram("the answer to getUpdates is no list"))?;
+        self.heard = true;
         let batch: Vec<Inbound> = updates
             .iter()
             .filter_map(|update| Some((update::number(update)?, update)))
