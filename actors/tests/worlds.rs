@@ -18,6 +18,8 @@ mod joins;
 mod mark;
 #[path = "worlds/quiesce.rs"]
 mod quiesce;
+#[path = "worlds/typing.rs"]
+mod typing;
 
 fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
