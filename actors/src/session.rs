@@ -161,7 +161,7 @@ impl SessionActor {
                 let task = Task { turn, attempt, session: SessionKey::clone(&self.key), history };
                 tracing::debug!(session = %self.key, %turn, attempt, "turn started");
                 self.work = Some(Work::begin(&self.shared, &self.post.agent, task, ctx));
-                self.show_work(turn, ctx);
+                Self::show_work(turn, self.shared.settings.session.typing_after, ctx);
             }
             Effect::Abort => {
                 if let Some(work) = self.work.take() {
@@ -187,13 +187,15 @@ impl SessionActor {
         }
     }
 
-    /// Shows the chat that this turn is worked on, until it is not.
-    fn show_work(&mut self, turn: TurnId, ctx: &mut Context<Self>) {
-        if self.machine.run().is_none_or(|run| run.turn != turn) {
-            return;
-        }
-        self.post.typing.do_send(ShowTyping(self.key.chat.clone()));
-        ctx.run_later(self.shared.settings.session.typing_every, move |session, ctx| session.show_work(turn, ctx));
+    /// Shows the chat, after a while and then again and again, that this turn is worked on, until it is not. A quick answer needs no such
+    /// sign, and saves the platform a request.
+    fn show_work(turn: TurnId, after: Duration, ctx: &mut Context<Self>) {
+        ctx.run_later(after, move |session, ctx| {
+            if session.machine.run().is_some_and(|run| run.turn == turn) {
+                session.post.typing.do_send(ShowTyping(session.key.chat.clone()));
+                Self::show_work(turn, session.shared.settings.session.typing_every, ctx);
+            }
+        });
     }
 
     fn write_start(&mut self, step: Step, ctx: &mut Context<Self>) {

@@ -112,6 +112,9 @@ pub struct Session {
     /// The longest a turn may go without progress.
     #[serde(with = "span")]
     pub turn_idle: Duration,
+    /// A turn that takes longer is shown to its chat as work that goes on.
+    #[serde(with = "span")]
+    pub typing_after: Duration,
     /// How often a chat is shown that work goes on.
     #[serde(with = "span")]
     pub typing_every: Duration,

@@ -40,6 +40,8 @@ mod recovery;
 mod replies;
 #[path = "worlds/requests.rs"]
 mod requests;
+#[path = "worlds/typing.rs"]
+mod typing;
 
 fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)

@@ -42,6 +42,8 @@ struct State {
     groups: HashSet<RoomId>,
     mood: Mood,
     connects: u32,
+    /// Signs that somebody works, by room.
+    typing: HashMap<RoomId, u32>,
 }
 
 /// One message that a chat saw.
@@ -92,6 +94,7 @@ impl Stage {
             groups: HashSet::new(),
             mood: Mood::default(),
             connects: 0,
+            typing: HashMap::new(),
         };
         Self { shared: Arc::new(Shared { name, abilities, state: Mutex::new(state), news: Notify::new(), trace }) }
     }
@@ -160,6 +163,11 @@ impl Stage {
     /// What a room saw, in order.
     pub fn heard_in(&self, room: &str) -> Vec<String> {
         self.state().sent.iter().filter(|sent| sent.room.as_str() == room).map(|sent| sent.text.clone()).collect()
+    }
+
+    /// How often a room was shown that somebody works.
+    pub fn typing_in(&self, room: &str) -> u32 {
+        self.state().typing.get(&RoomId::new(room)).copied().unwrap_or(0)
     }
 
     /// How often it was connected to.
@@ -392,7 +400,8 @@ impl Speaker for Voicebox {
         })
     }
 
-    fn typing(&self, _: RoomId, _: Option<ThreadId>) -> BoxFuture<'_, ()> {
+    fn typing(&self, room: RoomId, _: Option<ThreadId>) -> BoxFuture<'_, ()> {
+        *self.0.state().typing.entry(room).or_default() += 1;
         Box::pin(async {})
     }
 }
