@@ -483,3 +483,6 @@ fn kind_of(row: &OutboxRow) -> Option<NoticeKind> {
         What::Reply { .. } => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -509,3 +509,6 @@ impl Handler<JobDone> for LedgerActor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
