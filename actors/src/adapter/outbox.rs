@@ -486,3 +486,6 @@ fn kind_of(row: &OutboxRow) -> Option<NoticeKind> {
         What::Reply { .. } => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -521,3 +521,6 @@ impl Handler<JobDone> for LedgerActor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

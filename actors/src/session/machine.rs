@@ -570,6 +570,10 @@ impl Session {
     }
 
     fn closed(&mut self, how: Closing, ours: bool, effects: &mut Vec<Effect>) {
+        // Leave is for one turn: whoever has more to do stands in line again.
+        if std::mem::take(&mut self.leave) {
+            effects.push(Effect::GiveWay);
+        }
         match how {
             Closing::TakenBack if ours => self.waiting += 1,
             Closing::Cut if ours => {
@@ -634,3 +638,6 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

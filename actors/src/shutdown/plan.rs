@@ -411,7 +411,8 @@ impl Plan {
     fn announces(&mut self, now: Moment) -> bool {
         let over = self.unspoken == 0 || now >= self.announced_until;
         let open = self.began.iter_mut().find(|(phase, _, ended)| *phase == Phase::Announce && ended.is_none());
-        if let (Some((_, _, ended)), true) = (open, over) {
+        let Some((_, _, ended)) = open else { return false };
+        if over {
             *ended = Some(now);
         }
         !over
@@ -588,3 +589,6 @@ impl Plan {
         })));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,259 @@
+//! What an outbox says next, as tables.
+
+use super::*;
+use crate::ids::Seq;
+use crate::ledger::Word;
+
+fn at(secs: u64) -> Moment {
+    Moment(Duration::from_secs(secs))
+}
+
+fn row(id: u64, room: &str, what: What, state: OutboxState) -> OutboxRow {
+    OutboxRow {
+        id: OutboxId(Seq(id)),
+        chat: ChatId::new("a", room),
+        session: None,
+        turn: None,
+        what,
+        part: 0,
+        text: String::new(),
+        reply_to: None,
+        state,
+        tries: 0,
+        not_before: AT_ONCE,
+        valid_until: Some(Wall(50_000)),
+        message: None,
+        reason: None,
+        at: Wall(0),
+    }
+}
+
+/// A reply of which the first part is on its way.
+fn reply(room: &str, ids: &[u64]) -> Event {
+    let state = |place| if place == 0 { OutboxState::Sending } else { OutboxState::Due };
+    let rows = ids.iter().enumerate().map(|(place, id)| row(*id, room, What::Reply { word: Word::Answer }, state(place)));
+    Event::Reply(rows.collect())
+}
+
+/// A reply that an earlier life left behind.
+fn left(room: &str, id: u64, state: OutboxState) -> Event {
+    Event::Reply(vec![row(id, room, What::Reply { word: Word::Answer }, state)])
+}
+
+fn notice(room: &str, id: u64, kind: NoticeKind) -> Event {
+    Event::Notice(row(id, room, What::Notice { kind, scope: String::new() }, OutboxState::Sending))
+}
+
+fn sent(id: u64) -> Event {
+    Event::Sent(OutboxId(Seq(id)), Ok(MessageId::new("m")))
+}
+
+fn failed(id: u64, error: SpeakError) -> Event {
+    Event::Sent(OutboxId(Seq(id)), Err(error))
+}
+
+fn recorded(id: u64) -> Event {
+    Event::Recorded(OutboxId(Seq(id)), true)
+}
+
+fn busy(secs: u64, room_only: bool) -> SpeakError {
+    SpeakError::RetryAfter { after: Duration::from_secs(secs), room_only }
+}
+
+fn words(effect: &Effect) -> String {
+    let fate = |fate: &Fate| match fate {
+        Fate::Sending => "sending",
+        Fate::Sent { .. } => "sent",
+        Fate::Drafted { .. } => "drafted",
+        Fate::Failed { .. } => "failed",
+        Fate::Unknown { .. } => "unknown",
+        Fate::Dead { .. } => "dead",
+    };
+    match effect {
+        Effect::Record(id) => format!("record {}", id.0),
+        Effect::Send { row, repeat } => format!("send {}{}", row.id.0, if *repeat { " again" } else { "" }),
+        Effect::Note(id, what) => format!("{} {}", fate(what), id.0),
+        Effect::Tell(_, id, Delivery::Settled) => format!("settled {}", id.0),
+        Effect::Tell(_, id, Delivery::Stuck(_)) => format!("stuck {}", id.0),
+        Effect::Handed(chat, _) => format!("handed {}", chat.room),
+        Effect::HeldBack(chat, _) => format!("back {}", chat.room),
+        Effect::Noticed(chat, _, fate) => match fate {
+            NoticeFate::Sent => format!("told {}", chat.room),
+            NoticeFate::Unknown => format!("perhaps told {}", chat.room),
+            NoticeFate::Failed { .. } => format!("not told {}", chat.room),
+            NoticeFate::NotNeeded => format!("spared {}", chat.room),
+            NoticeFate::Told => format!("told before {}", chat.room),
+        },
+        Effect::Wake(at) => format!("wake {}", at.0.as_secs()),
+        Effect::Flushed => "flushed".into(),
+    }
+}
+
+fn bounds() -> Bounds {
+    let second = Duration::from_secs(1);
+    Bounds { in_flight: 2, retry_first: second, retry_most: second * 60, max_tries: 3, idempotent: false, rate: None }
+}
+
+/// Steps through a connected life: the second, what happens, what follows.
+fn check(bounds: Bounds, life: Vec<(u64, Event, &str)>) {
+    let mut outbox = Outbox::new(bounds);
+    let connected = [(0, Event::Connected, "")];
+    for (secs, event, expected) in connected.into_iter().chain(life) {
+        let what = format!("{event:?} at {secs} s");
+        let wall = Wall(i64::try_from(secs).expect("small") * 1000);
+        let effects: Vec<String> = outbox.step(at(secs), wall, event).iter().map(words).collect();
+        assert_eq!(effects.join(", "), expected, "{what}");
+    }
+}
+
+#[test]
+fn parts_go_one_by_one_and_lanes_do_not_wait_for_each_other() {
+    let life = vec![
+        (0, reply("1", &[1, 2]), "send 1"),
+        (0, reply("1", &[3]), "failed 3"),
+        (0, reply("2", &[4]), "send 4"),
+        (1, sent(1), "sent 1, settled 1, record 2"),
+        (1, sent(4), "sent 4, settled 4"),
+        (1, recorded(2), "send 2"),
+        (2, sent(2), "sent 2, settled 2, record 3"),
+        (2, recorded(3), "send 3"),
+        (3, sent(3), "sent 3, settled 3"),
+    ];
+    check(bounds(), life);
+    let full = vec![
+        (0, reply("1", &[1]), "send 1"),
+        (0, reply("2", &[2]), "send 2"),
+        (0, reply("3", &[3]), ""),
+        (1, sent(1), "sent 1, settled 1, send 3"),
+    ];
+    check(bounds(), full);
+}
+
+#[test]
+fn failures_back_off_and_end() {
+    let down = || SpeakError::Broken("down".into());
+    let broken = vec![
+        (0, reply("1", &[1]), "send 1"),
+        (0, failed(1, down()), "failed 1, wake 1"),
+        (1, Event::Tick, "record 1"),
+        (1, recorded(1), "send 1"),
+        (1, failed(1, down()), "failed 1, wake 2"),
+        (2, Event::Tick, "record 1"),
+        (2, recorded(1), "send 1"),
+        (2, failed(1, down()), "failed 1, wake 4"),
+        (4, Event::Tick, "record 1"),
+        (4, recorded(1), "send 1"),
+        (4, failed(1, down()), "dead 1, settled 1"),
+    ];
+    // The first try counts only once it is recorded as one.
+    check(bounds(), broken);
+    let refused = vec![(0, reply("1", &[1, 2]), "send 1"), (0, failed(1, SpeakError::Refused("no".into())), "dead 1, settled 1, record 2")];
+    check(bounds(), refused);
+    // Given up by an operator while it was being recorded.
+    let dropped = vec![(0, left("1", 1, OutboxState::Due), "record 1"), (0, Event::Recorded(OutboxId(Seq(1)), false), "settled 1")];
+    check(bounds(), dropped);
+}
+
+#[test]
+fn g04_what_may_have_arrived_is_marked_unless_the_platform_takes_our_key() {
+    let unknown = |again: &'static str| {
+        vec![
+            (0, left("1", 1, OutboxState::Unknown), "record 1"),
+            (0, recorded(1), again),
+            (0, failed(1, SpeakError::Broken("down".into())), "unknown 1, wake 1"),
+            (1, Event::Tick, "record 1"),
+            (1, recorded(1), again),
+        ]
+    };
+    check(bounds(), unknown("send 1 again"));
+    check(Bounds { idempotent: true, ..bounds() }, unknown("send 1"));
+}
+
+#[test]
+fn a_platform_that_asks_to_wait_is_obeyed() {
+    let everything = vec![
+        (0, reply("1", &[1]), "send 1"),
+        (0, failed(1, busy(5, false)), "failed 1, wake 5"),
+        (0, reply("2", &[2]), "failed 2, wake 5"),
+        (0, notice("4", 4, NoticeKind::Saved), "dead 4, not told 4, wake 5"),
+        (0, notice("3", 3, NoticeKind::Down), "wake 5"),
+        (5, Event::Tick, "handed 3, send 3, record 1"),
+    ];
+    check(bounds(), everything);
+    let room =
+        vec![(0, reply("1", &[1]), "send 1"), (0, failed(1, busy(5, true)), "failed 1, wake 5"), (0, reply("2", &[2]), "send 2, wake 5")];
+    check(bounds(), room);
+    let rate = vec![(0, reply("1", &[1]), "send 1"), (0, reply("2", &[2]), "failed 2, wake 2"), (2, Event::Tick, "record 2")];
+    check(Bounds { rate: Some(0.5), ..bounds() }, rate);
+}
+
+#[test]
+fn notices_overtake_and_are_never_repeated() {
+    let told = vec![
+        (0, reply("1", &[1]), "send 1"),
+        (0, reply("2", &[2]), "send 2"),
+        (0, reply("3", &[3]), ""),
+        (0, notice("9", 9, NoticeKind::Back), ""),
+        (0, notice("8", 10, NoticeKind::Down), ""),
+        (1, sent(1), "sent 1, settled 1, handed 8, send 10"),
+        (1, sent(10), "sent 10, told 8, handed 9, send 9"),
+        (1, failed(9, SpeakError::Unknown("?".into())), "unknown 9, perhaps told 9, send 3"),
+    ];
+    check(bounds(), told);
+    let held_back = vec![
+        (0, notice("1", 1, NoticeKind::Down), "handed 1, send 1"),
+        (0, failed(1, busy(5, false)), "back 1, wake 5"),
+        (5, Event::Tick, "handed 1, send 1"),
+        (5, sent(1), "sent 1, told 1"),
+    ];
+    check(bounds(), held_back);
+    let withdrawn = vec![
+        (0, notice("1", 1, NoticeKind::Down), "handed 1, send 1"),
+        (0, failed(1, busy(5, false)), "back 1, wake 5"),
+        (1, Event::Withdraw(ChatId::new("a", "1")), "dead 1, spared 1"),
+    ];
+    check(bounds(), withdrawn);
+    let down = vec![
+        (0, Event::Disconnected, ""),
+        (0, notice("1", 1, NoticeKind::Down), "not told 1"),
+        (0, notice("2", 2, NoticeKind::Back), "not told 2"),
+        (9, Event::Connected, "handed 1, send 1, handed 2, send 2"),
+    ];
+    check(bounds(), down);
+    let old = vec![
+        (0, Event::Disconnected, ""),
+        (0, notice("2", 2, NoticeKind::Back), "not told 2"),
+        (60, Event::Connected, "dead 2, not told 2"),
+    ];
+    check(bounds(), old);
+    let closing =
+        vec![(0, Event::Disconnected, ""), (0, notice("1", 1, NoticeKind::Down), "not told 1"), (1, Event::Closing, "dead 1, not told 1")];
+    check(bounds(), closing);
+}
+
+#[test]
+fn who_is_not_delivered_in_time_is_told_at_once() {
+    let down = vec![
+        (0, Event::Before(at(50)), ""),
+        (0, reply("1", &[1]), "send 1"),
+        (0, Event::Disconnected, ""),
+        (0, reply("2", &[2]), "failed 2, stuck 2"),
+        (1, failed(1, SpeakError::Broken("down".into())), "failed 1, stuck 1"),
+    ];
+    check(bounds(), down);
+    let late = vec![
+        (0, reply("1", &[1]), "send 1"),
+        (0, failed(1, busy(60, false)), "failed 1, wake 60"),
+        (0, Event::Before(at(50)), "stuck 1, wake 60"),
+        (0, reply("2", &[2]), "failed 2, stuck 2, wake 60"),
+        (1, Event::Flush, "wake 60, flushed"),
+    ];
+    check(bounds(), late);
+    let flush = vec![
+        (0, reply("1", &[1]), "send 1"),
+        (0, Event::Before(at(50)), ""),
+        (1, Event::Flush, ""),
+        (2, sent(1), "sent 1, settled 1, flushed"),
+    ];
+    check(bounds(), flush);
+}

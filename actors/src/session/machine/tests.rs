@@ -1,0 +1,257 @@
+//! What a session does next, as tables: at which second it hears of what, and what it wants done.
+
+use super::*;
+
+fn at(secs: u64) -> Moment {
+    Moment(Duration::from_secs(secs))
+}
+
+fn turn(number: u64) -> TurnId {
+    TurnId(Seq(number))
+}
+
+fn started(number: u64, attempt: u32) -> Event {
+    Event::Started(Some(Done::Started(Box::new(Started {
+        turn: turn(number),
+        attempt,
+        strikes: 0,
+        history: Vec::new(),
+        reply_to: None,
+        asked_by: ("u".into(), "ann".into()),
+        left: 0,
+    }))))
+}
+
+fn answered() -> Event {
+    Event::Ended(RunEnd::Answered("yes".into()))
+}
+
+fn delivered(row: u64) -> Event {
+    Event::Delivery(OutboxId(Seq(row)), Delivery::Settled)
+}
+
+fn stuck(row: u64) -> Event {
+    Event::Delivery(OutboxId(Seq(row)), Delivery::Stuck("down".into()))
+}
+
+fn cut() -> Event {
+    Event::Interrupt { cause: "stop".into() }
+}
+
+fn words(effect: &Effect) -> String {
+    match effect {
+        Effect::Start { turn, take } => format!("start {} {take:?}", turn.0),
+        Effect::Resume { turn, attempt } => format!("resume {}.{attempt}", turn.0),
+        Effect::Run { turn, attempt, .. } => format!("run {}.{attempt}", turn.0),
+        Effect::TakeBack { turn, attempt } => format!("take back {}.{attempt}", turn.0),
+        Effect::Wake(at) => format!("wake {}", at.0.as_secs()),
+        Effect::Close { run, end, word, request } => {
+            let end = match end {
+                End::Answered(_) => "answered",
+                End::Interrupted { .. } => "interrupted",
+                End::Failed { .. } => "failed",
+                End::Stopped => "stopped",
+                End::Superseded => "superseded",
+            };
+            let silent = if *word == Say::Nothing { " silently" } else { "" };
+            let wish = if request.is_some() { " with a wish" } else { "" };
+            format!("close {}.{} {end}{silent}{wish}", run.turn.0, run.attempt)
+        }
+        Effect::Acknowledge(goodbye) => format!("bye {}", goodbye.outcome),
+        Effect::AskToStart => "ask".into(),
+        Effect::GiveWay => "give way".into(),
+        Effect::NotResumed => "not resumed".into(),
+        Effect::Abort => "abort".into(),
+    }
+}
+
+/// Steps through a life: the second, what happens, what follows. Turns are drawn as 100, 101, … with each step. `owes`: row 7 is handed to the
+/// outbox before that step.
+fn check(mut session: Session, life: Vec<(u64, Event, &str)>) -> Session {
+    for ((secs, event, expected), draw) in life.into_iter().zip(100..) {
+        let what = format!("{event:?} at step {draw}");
+        if let (Event::Closed(true), true) = (&event, matches!(session.state, State::Closing(_, Closing::Ended))) {
+            session.owes([OutboxId(Seq(7))]);
+        }
+        let effects: Vec<String> = session.step(at(secs), turn(draw), event).iter().map(words).collect();
+        assert_eq!(effects.join(", "), expected, "{what}");
+    }
+    session
+}
+
+const LIMITS: Limits = Limits { wall: Duration::from_secs(100), idle: Duration::from_secs(30) };
+
+fn fresh(busy: Busy, gate: Gate) -> Session {
+    Session::fresh(busy, LIMITS, gate)
+}
+
+fn serving() -> Session {
+    fresh(Busy::Collect, Gate::Open)
+}
+
+#[test]
+fn a_message_becomes_a_turn_and_what_arrives_meanwhile_the_next() {
+    use Event::{Closed, Heard, Progress, Tick};
+    check(
+        serving(),
+        vec![
+            (0, Heard, "start 100 All"),
+            (0, Heard, ""),
+            (1, started(100, 1), "wake 31, run 100.1"),
+            (20, Progress, ""),
+            (31, Tick, "wake 50"),
+            (40, answered(), "close 100.1 answered"),
+            (40, Closed(true), "start 106 All"),
+            (40, Event::Started(Some(Done::NothingWaiting)), ""),
+            (41, delivered(7), ""),
+            (42, Heard, "start 109 All"),
+        ],
+    );
+    check(fresh(Busy::Queue, Gate::Open), vec![(0, Heard, "start 100 One")]);
+    // Those that are late change nothing.
+    check(
+        serving(),
+        vec![(0, started(9, 1), ""), (0, answered(), ""), (0, Closed(true), ""), (0, Progress, ""), (0, Tick, ""), (0, cut(), "")],
+    );
+}
+
+#[test]
+fn a_newer_message_interrupts_where_that_is_wished() {
+    let life = vec![
+        (0, Event::Heard, "start 100 All"),
+        (0, started(100, 1), "wake 30, run 100.1"),
+        (5, Event::Heard, "abort, close 100.1 superseded silently"),
+        (5, answered(), ""),
+        (5, Event::Closed(true), "start 104 All"),
+    ];
+    check(fresh(Busy::Interrupt, Gate::Open), life);
+}
+
+#[test]
+fn limits_cut_and_say_so() {
+    let begin = || vec![(0, Event::Heard, "start 100 All"), (0, started(100, 1), "wake 30, run 100.1")];
+    let mut idle = begin();
+    idle.extend([(29, Event::Tick, "wake 30"), (30, Event::Tick, "abort, close 100.1 failed"), (30, Event::Closed(true), "")]);
+    check(serving(), idle);
+    let mut wall = begin();
+    for secs in [25, 50, 75, 99] {
+        wall.push((secs, Event::Progress, ""));
+    }
+    wall.extend([(99, Event::Tick, "wake 100"), (100, Event::Tick, "abort, close 100.1 failed")]);
+    check(serving(), wall);
+}
+
+#[test]
+fn g05_a_stop_closes_what_came_before_it_and_nothing_after() {
+    let halt = |before| Event::Halt(Seq(before));
+    let running = || vec![(0, Event::Heard, "start 100 All"), (0, started(100, 1), "wake 30, run 100.1")];
+    let mut stopped = running();
+    stopped.extend([(1, halt(101), "abort, close 100.1 stopped silently"), (1, Event::Closed(false), "")]);
+    check(serving(), stopped);
+    let mut newer = running();
+    newer.push((1, halt(99), ""));
+    check(serving(), newer);
+    // While its start is being written, the ledger closes it; it is never run.
+    let starting = vec![(0, Event::Heard, "start 100 All"), (0, halt(101), ""), (0, started(100, 1), "close 100.1 stopped silently")];
+    check(serving(), starting);
+    // A cut turn that was to run again is dropped, and whoever counts on it is told.
+    let resume = || Event::Resume { turn: turn(5), attempt: 1 };
+    check(
+        Session::new(Busy::Collect, LIMITS, Gate::Open),
+        vec![(0, resume(), ""), (0, halt(6), "not resumed"), (0, Event::Woken { waiting: 0 }, "")],
+    );
+}
+
+#[test]
+fn a_start_that_the_ledger_could_not_confirm_is_made_again_as_it_was() {
+    use Event::{Heard, Resume, Started};
+    let begin = || vec![(0, Heard, "start 100 All"), (1, Started(None), "start 100 All")];
+    let mut same = begin();
+    same.push((1, started(100, 1), "wake 31, run 100.1"));
+    check(serving(), same);
+    let mut stopped = begin();
+    stopped.extend([(1, Event::Halt(Seq(110)), ""), (1, Started(None), "start 103 All")]);
+    check(serving(), stopped);
+    let resume = || (0, Resume { turn: turn(5), attempt: 2 }, "resume 5.2");
+    check(serving(), vec![resume(), (1, Started(None), "resume 5.2"), (1, started(5, 3), "wake 31, run 5.3")]);
+    check(serving(), vec![resume(), (1, Started(Some(Done::Lost)), "not resumed")]);
+    check(serving(), vec![resume(), (1, Event::Halt(Seq(110)), ""), (1, Started(None), "not resumed")]);
+}
+
+#[test]
+fn gates_hold_and_leave_is_given_back() {
+    use Event::{Closed, Heard, MayStart};
+    check(fresh(Busy::Collect, Gate::Shut), vec![(0, Heard, ""), (0, Event::Gate(Gate::Open), "start 101 All")]);
+    let metered = vec![
+        (0, Heard, "ask"),
+        (0, MayStart, "start 101 All"),
+        (0, Heard, ""),
+        (0, started(101, 1), "wake 30, run 101.1"),
+        (1, answered(), "close 101.1 answered"),
+        (1, Closed(true), "give way, ask"),
+    ];
+    check(fresh(Busy::Collect, Gate::Metered), metered);
+    // Leave that comes when nothing is left to start goes back at once.
+    check(fresh(Busy::Collect, Gate::Metered), vec![(0, MayStart, "give way")]);
+    // A start that comes back into a shut gate never ran.
+    let shut = vec![
+        (0, Heard, "start 100 All"),
+        (0, Event::Gate(Gate::Shut), ""),
+        (0, started(100, 1), "take back 100.1"),
+        (0, Closed(true), ""),
+        (1, Event::Gate(Gate::Open), "start 104 All"),
+    ];
+    check(serving(), shut);
+}
+
+#[test]
+fn g10_a_goodbye_is_said_when_nothing_is_outstanding() {
+    use Event::{Closed, Drain, Heard};
+    let running = || vec![(0, Heard, "start 100 All"), (0, started(100, 1), "wake 30, run 100.1")];
+    let then = |more: Vec<(u64, Event, &'static str)>| running().into_iter().chain(more).collect::<Vec<_>>();
+    check(serving(), vec![(0, Drain, "bye idle"), (0, Heard, ""), (0, Drain, "bye idle")].into_iter().take(2).collect());
+    check(fresh(Busy::Collect, Gate::Shut), vec![(0, Heard, ""), (0, Drain, "bye idle")]);
+    check(fresh(Busy::Collect, Gate::Metered), vec![(0, Heard, "ask"), (0, Drain, "bye idle")]);
+    let finished = vec![(1, Drain, ""), (2, answered(), "close 100.1 answered"), (2, Closed(true), ""), (9, delivered(7), "bye finished")];
+    check(serving(), then(finished));
+    let owing = vec![(1, answered(), "close 100.1 answered"), (1, Closed(true), ""), (2, stuck(7), ""), (3, Drain, "bye owing")];
+    check(serving(), then(owing));
+    let cut_off = vec![(1, Drain, ""), (2, cut(), "abort, close 100.1 interrupted silently"), (2, Closed(true), "bye interrupted")];
+    check(serving(), then(cut_off));
+    // Somebody else closed it first: there is nothing to be cut any more.
+    let lost = vec![(1, Drain, ""), (2, cut(), "abort, close 100.1 interrupted silently"), (2, Closed(false), "bye finished")];
+    check(serving(), then(lost));
+    let late = vec![(1, Drain, ""), (2, answered(), "close 100.1 answered"), (3, cut(), ""), (3, Closed(true), "bye owing")];
+    check(serving(), then(late));
+    let wish = Request { kind: crate::shutdown::ShutdownKind::Restart, instance: crate::ids::InstanceId(uuid::Uuid::nil()) };
+    let asked = vec![
+        (1, Event::GoDown(wish, "as you wish".into()), "abort, close 100.1 answered with a wish"),
+        (1, Drain, ""),
+        (1, Closed(true), ""),
+        (1, delivered(7), "bye finished"),
+    ];
+    check(serving(), then(asked));
+    let taken_back =
+        vec![(0, Heard, "start 100 All"), (0, Drain, ""), (0, started(100, 1), "take back 100.1"), (0, Closed(true), "bye idle")];
+    check(serving(), taken_back);
+}
+
+#[test]
+fn g32_whoever_takes_the_place_of_one_that_fell_knows_what_it_knew() {
+    let effects = |fallen: &Session| {
+        let (session, effects) = Session::instead_of(fallen);
+        (session, effects.iter().map(words).collect::<Vec<_>>().join(", "))
+    };
+    let ran = check(serving(), vec![(0, Event::Heard, "start 100 All"), (0, started(100, 1), "wake 30, run 100.1")]);
+    let (session, said) = effects(&ran);
+    assert_eq!(said, "abort, close 100.1 failed");
+    check(session, vec![(1, Event::Closed(true), "start 100 All")]);
+    let starting = check(serving(), vec![(0, Event::Resume { turn: turn(5), attempt: 1 }, "resume 5.1")]);
+    let (session, said) = effects(&starting);
+    assert_eq!(said, "");
+    check(session, vec![(1, started(5, 2), "not resumed, close 5.2 stopped silently")]);
+    let unsure = check(fresh(Busy::Collect, Gate::Open), vec![(0, Event::Heard, "start 100 All"), (0, Event::Gate(Gate::Shut), "")]);
+    let unsure = check(unsure, vec![(0, Event::Started(None), "")]);
+    let (session, _) = effects(&unsure);
+    check(session, vec![(1, Event::Woken { waiting: 1 }, ""), (1, Event::Gate(Gate::Open), "start 100 All")]);
+}
