@@ -144,7 +144,7 @@ impl Supervisor {
             let _ = accepted.send(result);
         });
         let clear = Clear { session, before: seq, forget, by: Some(seq) };
-        self.ledger.must(Step::Clear(clear), move |cleared| {
+        self.ledger.write(Step::Clear(clear), move |cleared| {
             let accepted = outcome.try_recv().unwrap_or_else(|_| Err(Unable { reason: "no answer".into(), retry_after: MINUTE }));
             let result = match (accepted, cleared) {
                 (Ok(Done::Accepted { .. }), Ok(done)) => Ok(done),
