@@ -32,6 +32,7 @@ pub(super) fn for_writing(path: &Path, migrations: &[Migration]) -> Result<(Conn
     let mut conn = Connection::open_with_flags(path, flags).map_err(|error| judge(path, &error))?;
     let fail = |error: rusqlite::Error| judge(path, &error);
     conn.busy_timeout(BUSY).map_err(fail)?;
+    keep_to_ourselves(&conn).map_err(fail)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
     let found = if schema::is_blank(&conn).map_err(fail)? { None } else { Some(trusted(&conn, path, migrations)?) };
     conn.pragma_update(None, "journal_mode", "WAL").map_err(fail)?;
@@ -48,6 +49,7 @@ pub(super) fn for_reading(path: &Path, migrations: &[Migration]) -> Result<(Conn
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags).map_err(|error| judge(path, &error))?;
     conn.busy_timeout(BUSY).map_err(|error| judge(path, &error))?;
+    keep_to_ourselves(&conn).map_err(|error| judge(path, &error))?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
     if schema::is_blank(&conn).map_err(|error| judge(path, &error))? {
         if (1..512).contains(&length) {
@@ -62,6 +64,12 @@ pub(super) fn for_reading(path: &Path, migrations: &[Migration]) -> Result<(Conn
         return Err(OpenError::Unusable { path: path.display().to_string(), reason });
     }
     Ok((conn, meta))
+}
+
+/// Keeps what SQLite writes down only for itself in memory. Otherwise every step's savepoint copies the pages that it changes to a file in
+/// /var/tmp, once a single one was large: what people said, outside the state directory, and ten times as many writes as the log has.
+fn keep_to_ourselves(conn: &Connection) -> rusqlite::Result<()> {
+    conn.pragma_update(None, "temp_store", "MEMORY")
 }
 
 /// Makes a file that only we may read. An existing one is an error.

@@ -55,6 +55,19 @@ fn last(ledger: &mut SqliteLedger) -> u64 {
 }
 
 #[test]
+fn what_people_say_is_written_nowhere_but_into_the_ledger() {
+    let (_directory, path) = place();
+    let mut writer = open(&path);
+    fill(&mut writer, 1, 2);
+    for mut ledger in [writer, SqliteLedger::open_read_only(&path).expect("somebody else looks")] {
+        // 2: savepoints, sorters and temporary tables stay in memory (<https://www.sqlite.org/pragma.html#pragma_temp_store>). The files that
+        // they would be in have no name and live for one commit, so nobody could find them afterwards.
+        let conn = &ledger.book().expect("it is open").conn;
+        assert_eq!(conn.pragma_query_value(None, "temp_store", |row| row.get::<_, u8>(0)), Ok(2));
+    }
+}
+
+#[test]
 fn a_new_ledger_is_private_and_keeps_its_id() {
     let (_directory, path) = place();
     let mut ledger = open(&path);
