@@ -36,7 +36,7 @@ pub struct Desk {
 }
 
 /// What becomes of what somebody said.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judgement {
     /// From somebody unknown; nothing of it is kept.
     Stranger {

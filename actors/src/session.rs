@@ -175,7 +175,7 @@ impl SessionActor {
                 let wait = at.since(self.shared.clock.now());
                 self.alarm = Some(ctx.run_later(wait, |session, ctx| session.on(Event::Tick, ctx)));
             }
-            Effect::Close { run, end, word, request } => self.close(run, end, word, request, ctx),
+            Effect::Close { run, end, word, request } => self.close(&run, end, word, request, ctx),
             Effect::TakeBack { turn, attempt } => self.write_close(Step::Unstart { turn, attempt }, ctx),
             Effect::Acknowledge(goodbye) => {
                 if let Some(ticket) = self.ticket.take() {
@@ -203,11 +203,11 @@ impl SessionActor {
         self.shared.ledger.write(step, move |result| me.do_send(StartWritten(result)));
     }
 
-    fn close(&mut self, run: Run, end: End, word: Say, request: Option<crate::ledger::Request>, ctx: &mut Context<Self>) {
+    fn close(&mut self, run: &Run, end: End, word: Say, request: Option<crate::ledger::Request>, ctx: &mut Context<Self>) {
         if let Some(alarm) = self.alarm.take() {
             ctx.cancel_future(alarm);
         }
-        self.parts = self.word_the_end(&run, word);
+        self.parts = self.word_the_end(run, word);
         self.work = None;
         if let (Some(draft), Some(first)) = (self.draft.take(), self.parts.first_mut()) {
             first.id = draft;

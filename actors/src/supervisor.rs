@@ -302,7 +302,7 @@ impl Supervisor {
     }
 
     /// The rows of the gateway's own words to a session's chat.
-    fn words(&self, session: &SessionKey, what: &What, text: &str, reply_to: Option<crate::ids::MessageId>) -> Vec<OutboxRow> {
+    fn words(&self, session: &SessionKey, what: &What, text: &str, reply_to: Option<&crate::ids::MessageId>) -> Vec<OutboxRow> {
         let most = self.books.adapter(&session.chat).map_or(4096, |entry| entry.post.abilities.max_units);
         let at = self.clock.wall();
         let rows = split_text(text, most).into_iter().zip(0u32..).map(|(text, part)| OutboxRow {
@@ -313,7 +313,7 @@ impl Supervisor {
             what: what.clone(),
             part,
             text,
-            reply_to: reply_to.clone().filter(|_| part == 0),
+            reply_to: reply_to.cloned().filter(|_| part == 0),
             state: if part == 0 { OutboxState::Sending } else { OutboxState::Due },
             tries: 0,
             not_before: AT_ONCE,

@@ -90,11 +90,11 @@ impl AdapterActor {
         });
     }
 
-    fn fail(&mut self, error: PlatformError, ctx: &mut Context<Self>) {
+    fn fail(&mut self, error: &PlatformError, ctx: &mut Context<Self>) {
         self.line.drop_connection();
         self.on(Event::Disconnected, ctx);
         let connection = &self.shared.settings.connection;
-        let wait = match &error {
+        let wait = match error {
             PlatformError::Closed => {
                 tracing::info!(adapter = %self.set.name, "adapter ended");
                 return self.health(AdapterHealth::Ended);
@@ -104,7 +104,7 @@ impl AdapterActor {
             PlatformError::Refused { .. } => connection.retry_most,
         };
         self.line.failures += 1;
-        match &error {
+        match error {
             PlatformError::Refused { .. } => tracing::error!(adapter = %self.set.name, %error, ?wait, "adapter refused"),
             _ => tracing::warn!(adapter = %self.set.name, %error, ?wait, "adapter broken, connecting again"),
         }
@@ -121,7 +121,7 @@ impl AdapterActor {
         }
         let (patience, silent) = (self.shared.settings.connection.deaf_after, self.shared.clock.now().since(*heard));
         if silent >= patience {
-            return self.fail(broken(format!("deaf: nothing heard for {} s", silent.as_secs())), ctx);
+            return self.fail(&broken(format!("deaf: nothing heard for {} s", silent.as_secs())), ctx);
         }
         ctx.run_later(patience - silent, move |adapter, ctx| adapter.check_hearing(life, ctx));
     }
@@ -148,7 +148,7 @@ impl Handler<Dialled> for AdapterActor {
         }
         let Connection { account, listener, speaker } = match result {
             Ok(connection) => connection,
-            Err(error) => return self.fail(error, ctx),
+            Err(error) => return self.fail(&error, ctx),
         };
         let heard = self.shared.clock.now();
         self.line.state = State::Up { account: account.clone(), speaker, listener: Some(listener), task: None, heard };
@@ -302,7 +302,7 @@ impl Handler<HeardNews> for AdapterActor {
                 let account = account.clone();
                 self.shared.ledger.lazily(Step::Cursor { account, cursor });
             }
-            What::Ended(error) => self.fail(error, ctx),
+            What::Ended(error) => self.fail(&error, ctx),
         }
     }
 }

@@ -77,6 +77,7 @@ struct Letter {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "at most `in_flight` of them")]
 enum Flight {
     Reply(ChatId),
     Notice(OutboxRow),
@@ -84,6 +85,7 @@ enum Flight {
 
 /// What an outbox is told.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "moved once, from the actor to the machine or back, and never kept in numbers")]
 pub enum Event {
     /// The platform can be spoken to.
     Connected,
@@ -111,6 +113,7 @@ pub enum Event {
 
 /// What an outbox wants done, in this order.
 #[derive(Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "moved once, from the actor to the machine or back, and never kept in numbers")]
 pub enum Effect {
     /// Make `sending` durable, then come back with [`Event::Recorded`].
     Record(OutboxId),

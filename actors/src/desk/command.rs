@@ -40,7 +40,7 @@ impl Command {
 
 /// The command that a message is, if it is one: a slash and a word of letters, at its very start. `/etc/hosts` is no command.
 pub fn parse(text: &str) -> Option<Command> {
-    let mut words = text.trim().split_whitespace();
+    let mut words = text.split_whitespace();
     let name = words.next()?.strip_prefix('/')?.to_ascii_lowercase();
     if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_') {
         return None;

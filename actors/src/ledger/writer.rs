@@ -44,6 +44,9 @@ pub type Reply = Box<dyn FnOnce(Result<Done, Unable>) + Send>;
 /// What is called with an answer.
 pub type Told = Box<dyn FnOnce(Result<Knowledge, Fault>) + Send>;
 
+/// What is called with how the ledger was closed.
+pub type WhenClosed = Box<dyn FnOnce(Result<(), Fault>) + Send>;
+
 /// Write this step.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -71,7 +74,7 @@ pub struct Ask {
 #[rtype(result = "()")]
 pub struct Close {
     /// Called with whether everything was written and the engine closed well.
-    pub reply: Box<dyn FnOnce(Result<(), Fault>) + Send>,
+    pub reply: WhenClosed,
 }
 
 /// How the ledger is.
@@ -171,6 +174,7 @@ struct CommitNow;
 struct ReopenNow;
 
 /// Something in the order it came.
+#[expect(clippy::large_enum_variant, reason = "nearly every entry is a step: boxing them would allocate for each")]
 enum Entry {
     Step(Write),
     Ask(Ask),
@@ -202,7 +206,7 @@ pub struct LedgerActor {
     health: Health,
     /// Commits that failed since one succeeded.
     failures: u32,
-    closing: Option<Box<dyn FnOnce(Result<(), Fault>) + Send>>,
+    closing: Option<WhenClosed>,
 }
 
 impl LedgerActor {

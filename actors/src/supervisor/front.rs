@@ -201,11 +201,10 @@ impl Handler<Taking> for Supervisor {
                 self.books.unroute(&arrival.session);
             }
         }
-        let halts = match (&then, &result) {
-            (Then::Command(Command::Stop | Command::New), Ok(Done::Cleared { .. })) => true,
-            (Then::Command(Command::Stop), Err(_)) => true,
-            _ => false,
-        };
+        let halts = matches!(
+            (&then, &result),
+            (Then::Command(Command::Stop | Command::New), Ok(Done::Cleared { .. })) | (Then::Command(Command::Stop), Err(_))
+        );
         if let (true, Some(entry)) = (halts, self.books.sessions.get(&arrival.session)) {
             entry.addr.do_send(Halt(arrival.seq));
         }
@@ -255,7 +254,7 @@ impl Supervisor {
             }
             Then::Retry if matches!(done, Done::Accepted { retryable: false }) => {
                 let text = self.settings.texts.nothing_to_retry.plain();
-                for row in self.words(&order.session, &What::Reply { word: Word::Command }, &text, order.message) {
+                for row in self.words(&order.session, &What::Reply { word: Word::Command }, &text, order.message.as_ref()) {
                     self.say(row, ctx);
                 }
             }
@@ -264,7 +263,7 @@ impl Supervisor {
             Then::Refused(Excess::Many) => self.say_too_many(&order.session),
             Then::Refused(Excess::Long) => {
                 let text = self.settings.texts.too_large.plain();
-                for row in self.words(&order.session, &What::Reply { word: Word::Refused }, &text, order.message) {
+                for row in self.words(&order.session, &What::Reply { word: Word::Refused }, &text, order.message.as_ref()) {
                     self.say(row, ctx);
                 }
             }
@@ -272,7 +271,7 @@ impl Supervisor {
             Then::Request(request) => {
                 let texts = &self.settings.texts;
                 let text = if request.kind == ShutdownKind::Stop { &texts.stopping } else { &texts.restarting }.plain();
-                for row in self.words(&order.session, &What::Reply { word: Word::Command }, &text, order.message.clone()) {
+                for row in self.words(&order.session, &What::Reply { word: Word::Command }, &text, order.message.as_ref()) {
                     self.say(row, ctx);
                 }
                 self.carry_out_request(&order.session, seq, &request, ctx);
@@ -304,11 +303,11 @@ impl Supervisor {
     /// A command that was accepted by an earlier life and never settled. It applies to what came before it, and only to that.
     pub(super) fn carry_out_again(&mut self, order: OpenCommand, ctx: &mut Context<Self>) {
         let Some(command) = crate::desk::command::parse(&order.text) else {
-            return self.settle(order, String::new(), ctx);
+            return self.settle(&order, "", ctx);
         };
         let adapter = &order.session.chat.adapter;
         if !self.desk.doors.admits(adapter, &order.user) {
-            return self.settle(order, String::new(), ctx);
+            return self.settle(&order, "", ctx);
         }
         let forbidden = command.is_for_admins() && !self.desk.doors.commands(adapter, &order.user);
         self.carry_out(if forbidden { Command::Forbidden } else { command }, order, &Done::Ok, ctx);
@@ -346,14 +345,14 @@ impl Supervisor {
             Command::Sessions => self.list_sessions(),
             Command::Retry | Command::Restart | Command::Shutdown => String::new(),
         };
-        self.settle(order, text, ctx);
+        self.settle(&order, &text, ctx);
     }
 
     /// Closes a command together with its answer, and hands that over once it is durable.
-    fn settle(&mut self, order: OpenCommand, text: String, ctx: &mut Context<Self>) {
-        let replies = match text.as_str() {
+    fn settle(&mut self, order: &OpenCommand, text: &str, ctx: &mut Context<Self>) {
+        let replies = match text {
             "" => Vec::new(),
-            text => self.words(&order.session, &What::Reply { word: Word::Command }, text, order.message),
+            text => self.words(&order.session, &What::Reply { word: Word::Command }, text, order.message.as_ref()),
         };
         let (me, rows) = (ctx.address(), replies.clone());
         self.ledger.must(Step::Settle(Settle { seq: order.seq, replies }), move |result| {
@@ -440,6 +439,6 @@ impl Handler<Looked> for Supervisor {
             }
             _ => texts.status_idle.render(&[("count", &count)]),
         };
-        self.settle(*order, text, ctx);
+        self.settle(&order, &text, ctx);
     }
 }

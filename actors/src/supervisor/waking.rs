@@ -188,7 +188,7 @@ impl Handler<Opened> for Supervisor {
             self.carry_out_again(command, ctx);
         }
         for request in requests {
-            self.answer_request(request, &last, ctx);
+            self.answer_request(&request, &last, ctx);
         }
         self.wake_sessions(waiting.into_iter().map(|waiting| waiting.session).collect(), ctx);
     }
@@ -260,7 +260,7 @@ impl Supervisor {
     }
 
     /// Tells whoever asked for the end of the last life what came of it. It is never carried out again.
-    fn answer_request(&self, open: OpenRequest, last: &Last, ctx: &Context<Self>) {
+    fn answer_request(&self, open: &OpenRequest, last: &Last, ctx: &Context<Self>) {
         let texts = &self.settings.texts;
         let ended = last.facts.last.as_ref().filter(|facts| facts.instance == open.request.instance && facts.ended.is_some());
         let text = match (ended, open.request.kind) {

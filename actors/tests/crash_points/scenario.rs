@@ -83,6 +83,7 @@ impl Scenario {
     ///
     /// # Panics
     /// When a promise is broken, or there are fewer points than expected.
+    #[expect(clippy::print_stdout, reason = "asked for with --nocapture")]
     pub(crate) fn check(self) {
         let wanted = std::env::var("CUT").ok();
         let wanted: Option<Vec<usize>> = wanted.map(|cuts| cuts.split(',').map(|cut| cut.parse().expect("CUT is numbers")).collect());
