@@ -236,11 +236,17 @@ impl Outbox {
         let lane = self.lanes.entry(chat.clone()).or_default();
         if lane.rows.is_empty() {
             lane.not_before = now + wait;
-            self.ready.push_back(chat);
+            self.ready.push_back(chat.clone());
         }
         for mut row in rows {
-            if lane.rows.iter().any(|letter| letter.row.id == row.id) {
-                continue; // an operator's order may find what is here already
+            if let Some(at) = lane.rows.iter().position(|letter| letter.row.id == row.id) {
+                // An operator's order finds what is here already: it waits no longer than that says.
+                lane.rows[at].row.tries = row.tries;
+                if at == 0 && !lane.busy && lane.not_before > now + wait {
+                    lane.not_before = now + wait;
+                    self.ready.push_back(chat.clone());
+                }
+                continue;
             }
             let at_once =
                 lane.rows.is_empty() && !lane.busy && wait.is_zero() && self.connected && self.hold <= now && self.next_slot <= now;

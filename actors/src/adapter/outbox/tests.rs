@@ -170,6 +170,23 @@ fn g04_what_may_have_arrived_is_marked_unless_the_platform_takes_our_key() {
 }
 
 #[test]
+fn g18_what_waits_goes_at_once_when_an_operator_sends_it_again() {
+    let again = || left("1", 1, OutboxState::Unknown);
+    let life = vec![
+        (0, reply("1", &[1, 2]), "send 1"),
+        (0, failed(1, SpeakError::Unknown("no answer".into())), "unknown 1, wake 1"),
+        (0, left("1", 2, OutboxState::Due), "wake 1"),
+        (0, again(), "record 1, wake 1"),
+        (0, again(), "wake 1"),
+        (0, recorded(1), "send 1 again, wake 1"),
+        (0, sent(1), "sent 1, settled 1, record 2, wake 1"),
+        (1, Event::Tick, ""),
+        (1, recorded(2), "send 2"),
+    ];
+    check(bounds(), life);
+}
+
+#[test]
 fn a_platform_that_asks_to_wait_is_obeyed() {
     let everything = vec![
         (0, reply("1", &[1]), "send 1"),

@@ -229,6 +229,13 @@ fn operator(s: &mut Script) {
     let rows = s.outbox();
     s.same(rows[0].state, OutboxState::Dead);
     s.again(Step::OutboxRetry { id: OutboxId(Seq(999)), at: Wall(5) }, Done::Lost);
+    let (_, id) = s.talk("may have arrived");
+    s.fate(id, Fate::Sending);
+    s.fate(id, Fate::Unknown { not_before: Wall(99), reason: "no answer".into() });
+    let done = s.step(Step::OutboxRetry { id, at: Wall(5) });
+    s.same(done, Done::Ok);
+    let rows = s.outbox();
+    s.same((rows[1].state, rows[1].not_before), (OutboxState::Unknown, Wall(5)));
 }
 
 fn lines(s: &mut Script) {

@@ -141,7 +141,10 @@ impl Books {
     pub(super) fn outbox_retry(&mut self, id: OutboxId, at: Wall) -> Done {
         match self.outbox.get_mut(&id).map(|posted| &mut posted.row) {
             Some(row) if matches!(row.state, OutboxState::Dead | OutboxState::Failed | OutboxState::Unknown) => {
-                row.state = OutboxState::Due;
+                // One that may have arrived stays unknown, so that its repeat says that it may be one.
+                if row.state != OutboxState::Unknown {
+                    row.state = OutboxState::Due;
+                }
                 row.tries = 0;
                 row.not_before = at;
                 Done::Ok

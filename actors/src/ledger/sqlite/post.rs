@@ -177,7 +177,9 @@ impl Book {
     }
 
     pub(super) fn outbox_retry(&mut self, id: OutboxId, at: Wall) -> Outcome {
-        let sql = "UPDATE outbox SET state = 'due', tries = 0, not_before = ?2 WHERE id = ?1 AND state IN ('dead', 'failed', 'unknown')";
+        // One that may have arrived stays unknown, so that its repeat says that it may be one.
+        let sql = "UPDATE outbox SET state = CASE state WHEN 'unknown' THEN state ELSE 'due' END, tries = 0, not_before = ?2
+             WHERE id = ?1 AND state IN ('dead', 'failed', 'unknown')";
         Ok(hit(self.conn.prepare_cached(sql)?.execute(params![int(id.0), at.0])?))
     }
 

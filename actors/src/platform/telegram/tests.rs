@@ -204,6 +204,7 @@ async fn every_way_to_fail_at_connecting() {
 async fn a_second_poller_and_a_webhook_are_named() {
     let fake = FakeTelegram::start();
     let (mut listener, _) = connected(&fake, None).await;
+    assert!(listener.next().await.expect("the first poll does not wait").is_empty());
     let waiting = tokio::spawn(async move { listener.next().await.map(|batch| batch.len()) });
     let polling = async {
         while fake.polling() == 0 {
@@ -228,6 +229,7 @@ async fn a_second_poller_and_a_webhook_are_named() {
 async fn a_dropped_poll_hangs_up_and_loses_nothing() {
     let fake = FakeTelegram::start();
     let mut listener = telegram_polling(&fake, LONG_POLL).connect().await.expect("connected").listener;
+    assert!(listener.next().await.expect("the first poll does not wait").is_empty());
     let polled = async {
         while fake.polling() == 0 {
             tokio::task::yield_now().await;
