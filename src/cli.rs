@@ -23,7 +23,7 @@ use crate::upkeep::Upkeep;
 /// What the command line cannot do by itself.
 pub struct Program {
     /// Runs the gateway until it ends.
-    pub run: fn(Config, Surroundings) -> Exit,
+    pub run: fn(Config, &Surroundings) -> Exit,
     /// Looks at what a configuration would find in its state directory, without changing anything: one line per finding.
     pub look: fn(&Config) -> Result<Vec<String>, String>,
     /// Does something to the ledger of a gateway that does not run; what was done, in words.
@@ -196,7 +196,7 @@ pub fn main(program: &Program) -> ExitCode {
     let around = Surroundings::of_process();
     let config = || Config::load(cli.config.as_deref(), &around);
     let exit = match &cli.command {
-        None | Some(Command::Run) => with(config(), |config| (program.run)(config, around.clone())),
+        None | Some(Command::Run) => with(config(), |config| (program.run)(config, &around)),
         Some(Command::Check) => with(config(), |config| check(&config, program)),
         Some(Command::Config(ConfigCommand::Show)) => with(config(), |config| say(&config.show())),
         Some(Command::Url) => with(config(), |config| url(&config)),

@@ -45,7 +45,7 @@ const LET_GO: Duration = Duration::from_secs(3);
 struct Fault(Exit, String);
 
 /// Runs the gateway until it ends.
-pub fn run(mut config: Config, around: Surroundings) -> Exit {
+pub fn run(mut config: Config, around: &Surroundings) -> Exit {
     crate::log::begin(&config.log);
     if let Some(fitted) = crate::service::fit(&mut config.settings.shutdown) {
         tracing::warn!("{fitted}");
@@ -56,7 +56,7 @@ pub fn run(mut config: Config, around: Surroundings) -> Exit {
     let supervised = config.restart.mode == RestartMode::Exit
         || (config.restart.mode == RestartMode::Auto && around.variables.get("SYSTEMD_EXEC_PID") == Some(&std::process::id().to_string()));
     let image = Image::of_this_process(&around.variables);
-    let life = match Life::open(config, &around) {
+    let life = match Life::open(config, around) {
         Ok(life) => life,
         Err(Fault(exit, reason)) => {
             tracing::error!("{reason}");

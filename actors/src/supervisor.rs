@@ -1,7 +1,7 @@
 //! The root of the tree: it starts, watches, restarts and puts to bed everyone below, and keeps the books on who is who.
 //!
 //! What it decides is decided by values: the [desk](crate::desk) before the sessions, the [recovery] of what the last life left open,
-//! the [plan](crate::shutdown::plan) of a shutdown. What stands here carries their decisions out: `front` takes in, `waking` comes back,
+//! the [`plan`] of a shutdown. What stands here carries their decisions out: `front` takes in, `waking` comes back,
 //! `going_down` goes. It never ends the process, reads the environment or handles a signal: whoever embeds it does.
 
 mod books;

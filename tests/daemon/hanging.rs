@@ -191,7 +191,7 @@ fn g01_g25_a_full_disk_is_said_and_nothing_that_was_accepted_is_lost() {
     assert_eq!(until("a message that is accepted again", || Some(page.say("after")).filter(|status| *status == 200)), 200);
     let shown = page.shown("You said: after");
     let answered = |words: &String| shown.iter().any(|line| line.starts_with("You said: ") && line.contains(words.as_str()));
-    assert!(accepted.iter().all(|words| answered(words)), "of {} accepted: {shown:?}", accepted.len());
+    assert!(accepted.iter().all(answered), "of {} accepted: {shown:?}", accepted.len());
     assert_eq!(gateway.stop(), Some(0));
     drop(disk);
 }
