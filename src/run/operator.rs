@@ -75,7 +75,9 @@ impl Operator {
             Request::TurnRetry { turn } => self.order(Order::RetryTurn(turn), "no such turn, or it runs").await,
             Request::TurnDrop { turn } => self.order(Order::DropTurn(turn), "no such turn that was cut or parked").await,
             Request::OutboxRetry { id } => self.order(Order::RetryOutbox(id), "no such reply that failed").await,
-            Request::OutboxDrop { id } => self.order(Order::DropOutbox(id), "no such reply that could still be sent; a dead one is given up already").await,
+            Request::OutboxDrop { id } => {
+                self.order(Order::DropOutbox(id), "no such reply that could still be sent; a dead one is given up already").await
+            }
             Request::PairApprove { code } => self.order(Order::Approve(code.to_uppercase()), "no such code, or it is too old").await,
             Request::PairRevoke { adapter, user } => {
                 self.order(Order::Revoke(adapter, user), "nobody of that name was let in by a code; see `switchboard pair list`").await

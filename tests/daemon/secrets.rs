@@ -27,7 +27,8 @@ fn g24_not_even_a_trace_holds_a_secret() {
     page.shown("You said: hello");
     home.telegram.push_text(1, 1, "hello");
     home.told(1, "You said: hello");
-    for command in [&["status", "--json"][..], &["config", "show"], &["check"], &["turns", "list"], &["outbox", "list"], &["pair", "list"]] {
+    for command in [&["status", "--json"][..], &["config", "show"], &["check"], &["turns", "list"], &["outbox", "list"], &["pair", "list"]]
+    {
         home.done(command);
     }
     for path in ["/livez", "/readyz", "/metrics", "/"] {

@@ -138,13 +138,14 @@ impl Supervisor {
         let Some(forget) = clear else {
             return self.ledger.write(Step::Accept(accept), move |result| me.do_send(taking(result)));
         };
-        // The clear's result is the interesting one; a failed or repeated accept makes it `Lost`, and is told as it is.
+        // The clear's result is the interesting one; a failed or repeated accept makes it `Lost`, and is told as it is. A clear that waited for the
+        // ledger to come back would hold up the word that its accept failed, on which /stop acts.
         let (accepted, outcome) = std::sync::mpsc::channel();
         self.ledger.write(Step::Accept(accept), move |result| {
             let _ = accepted.send(result);
         });
         let clear = Clear { session, before: seq, forget, by: Some(seq) };
-        self.ledger.must(Step::Clear(clear), move |cleared| {
+        self.ledger.write(Step::Clear(clear), move |cleared| {
             let accepted = outcome.try_recv().unwrap_or_else(|_| Err(Unable { reason: "no answer".into(), retry_after: MINUTE }));
             let result = match (accepted, cleared) {
                 (Ok(Done::Accepted { .. }), Ok(done)) => Ok(done),

@@ -61,8 +61,8 @@ fn g16_a_restart_by_an_admin_that_is_delivered_again_restarts_nothing() {
           5s  → 7         work 5: done
           5s  mark
           5s  down        clean
-          7s  → 9         ✅ Restarted, after 3s.
           7s  → 7         ✅ Back, after 3s (restart).
+          7s  → 9         ✅ Restarted, after 3s.
           8s  boss in 9   /restart
          13s  boss in 9   hello
          13s  → 9         hello: done",
@@ -88,9 +88,9 @@ fn a_restart_that_a_crash_cut_short_is_told_and_not_carried_out() {
          0s  drain
          0s  → 7         ⚠️ Gateway restarting — your current task has up to 53s to finish, then it will be interrupted. Use /retry after restart to continue.
          0s  → 9         🔄 Restarting. I will say when I am back.
-         2s  → 9         ⚠️ The restart you asked for was cut short (cut off while shutting down); I am back, and did not do it again.
          2s  → 7         ✅ Back, after 3s (cut off while shutting down).
-         2s  → 7         ✂️ Your task was interrupted (cut off while shutting down). Use /retry to run it again, /new to drop it.",
+         2s  → 7         ✂️ Your task was interrupted (cut off while shutting down). Use /retry to run it again, /new to drop it.
+         2s  → 9         ⚠️ The restart you asked for was cut short (cut off while shutting down); I am back, and did not do it again.",
     );
 }
 
@@ -126,8 +126,8 @@ fn an_agent_that_asks_to_go_down_while_others_work_lets_them_finish() {
           0s  bob in 9    stop
           0s  announce
           0s  drain
-          0s  → 7         ⚠️ Gateway shutting down — your current task has up to 53s to finish, then it will be interrupted. Use /retry when it is back.
           0s  → 9         stopping, as you wish
+          0s  → 7         ⚠️ Gateway shutting down — your current task has up to 53s to finish, then it will be interrupted. Use /retry when it is back.
          10s  → 7         work 10: done
          10s  mark
          10s  down        clean",
