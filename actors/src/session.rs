@@ -153,7 +153,7 @@ impl SessionActor {
                 let history = settings.session.history;
                 self.write_start(Step::Resume(Resume { turn, attempt, instance: *instance, at: clock.wall(), history }), ctx);
             }
-            Effect::NotResumed => {
+            Effect::NotStarted => {
                 let waiting = self.machine.waiting();
                 self.tell(SessionNews::Turn { session: self.key.clone(), since: None, waiting });
             }
@@ -323,12 +323,7 @@ impl Handler<StartWritten> for SessionActor {
                     tracing::info!(session = %self.key, turn = %started.turn, "whoever asked is not let in any more; the turn is closed");
                     self.on(Event::Halt(Seq(u64::MAX)), ctx);
                 }
-                let nothing = !matches!(done, Done::Started(_));
                 self.on(Event::Started(Some(done)), ctx);
-                if nothing {
-                    // Nothing waited after all, or the turn was closed by somebody else.
-                    self.tell(SessionNews::Turn { session: self.key.clone(), since: None, waiting: self.machine.waiting() });
-                }
             }
             // Told at once where nothing will be tried again anyhow.
             Err(_) if self.ticket.is_some() => self.on(Event::Started(None), ctx),

@@ -215,8 +215,8 @@ pub enum Effect {
         /// The attempt that was cut.
         attempt: u32,
     },
-    /// A cut turn that was to run again will not: somebody closed it.
-    NotResumed,
+    /// What was to start will not: nothing waited after all, or somebody closed it.
+    NotStarted,
     /// Set the agent to work.
     Run {
         /// The turn.
@@ -540,12 +540,15 @@ impl Session {
             // The same again, once the ledger is back; after a /stop there is nothing to get back.
             (None, Some(attempt)) if !halted => return self.resume = Some((turn, attempt)),
             (None, None) if !halted => return self.unsure = Some(turn),
-            (None | Some(_), Some(_)) => return effects.push(Effect::NotResumed),
+            (None | Some(_), Some(_)) => return effects.push(Effect::NotStarted),
             (None, None) => return,
-            (Some(_), None) => return self.waiting = self.arrived,
+            (Some(_), None) => {
+                self.waiting = self.arrived;
+                return effects.push(Effect::NotStarted);
+            }
         };
         if halted && again.is_some() {
-            effects.push(Effect::NotResumed);
+            effects.push(Effect::NotStarted);
         }
         let Started { turn, attempt, history, reply_to, asked_by, left, .. } = *started;
         self.waiting = left + self.arrived;
@@ -597,7 +600,7 @@ impl Session {
         // A start that finds nothing is harmless; one that is forgotten is not. So what waits is only ever counted down by the ledger.
         self.unsure = self.unsure.filter(|turn| turn.0 > before);
         if self.resume.take_if(|(turn, _)| turn.0 < before).is_some() {
-            effects.push(Effect::NotResumed);
+            effects.push(Effect::NotStarted);
         }
     }
 

@@ -138,7 +138,8 @@ impl Supervisor {
         let Some(forget) = clear else {
             return self.ledger.write(Step::Accept(accept), move |result| me.do_send(taking(result)));
         };
-        // The clear's result is the interesting one; a failed or repeated accept makes it `Lost`, and is told as it is.
+        // The clear's result is the interesting one; a failed or repeated accept makes it `Lost`, and is told as it is. A clear that waited for the
+        // ledger to come back would hold up the word that its accept failed, on which /stop acts.
         let (accepted, outcome) = std::sync::mpsc::channel();
         self.ledger.write(Step::Accept(accept), move |result| {
             let _ = accepted.send(result);

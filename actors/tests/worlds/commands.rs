@@ -184,7 +184,7 @@ fn g16_a_command_that_is_delivered_again_is_not_carried_out_again() {
          0s  → 7         ⏹️ Stopped. Dropped: 0.
          1s  alice in 7  work 3
          1s  alice in 7  /stop
-         4s  → 7         work 3: done",
+          4s  → 7         work 3: done",
     );
 }
 

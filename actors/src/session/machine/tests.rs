@@ -60,7 +60,7 @@ fn words(effect: &Effect) -> String {
         Effect::Acknowledge(goodbye) => format!("bye {}", goodbye.outcome),
         Effect::AskToStart => "ask".into(),
         Effect::GiveWay => "give way".into(),
-        Effect::NotResumed => "not resumed".into(),
+        Effect::NotStarted => "not started".into(),
         Effect::Abort => "abort".into(),
     }
 }
@@ -102,7 +102,7 @@ fn a_message_becomes_a_turn_and_what_arrives_meanwhile_the_next() {
             (31, Tick, "wake 50"),
             (40, answered(), "close 100.1 answered"),
             (40, Closed(true), "start 106 All"),
-            (40, Event::Started(Some(Done::NothingWaiting)), ""),
+            (40, Event::Started(Some(Done::NothingWaiting)), "not started"),
             (41, delivered(7), ""),
             (42, Heard, "start 109 All"),
         ],
@@ -158,7 +158,7 @@ fn g05_a_stop_closes_what_came_before_it_and_nothing_after() {
     let resume = || Event::Resume { turn: turn(5), attempt: 1 };
     check(
         Session::new(Busy::Collect, LIMITS, Gate::Open),
-        vec![(0, resume(), ""), (0, halt(6), "not resumed"), (0, Event::Woken { waiting: 0 }, "")],
+        vec![(0, resume(), ""), (0, halt(6), "not started"), (0, Event::Woken { waiting: 0 }, "")],
     );
 }
 
@@ -174,8 +174,8 @@ fn a_start_that_the_ledger_could_not_confirm_is_made_again_as_it_was() {
     check(serving(), stopped);
     let resume = || (0, Resume { turn: turn(5), attempt: 2 }, "resume 5.2");
     check(serving(), vec![resume(), (1, Started(None), "resume 5.2"), (1, started(5, 3), "wake 31, run 5.3")]);
-    check(serving(), vec![resume(), (1, Started(Some(Done::Lost)), "not resumed")]);
-    check(serving(), vec![resume(), (1, Event::Halt(Seq(110)), ""), (1, Started(None), "not resumed")]);
+    check(serving(), vec![resume(), (1, Started(Some(Done::Lost)), "not started")]);
+    check(serving(), vec![resume(), (1, Event::Halt(Seq(110)), ""), (1, Started(None), "not started")]);
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn g32_whoever_takes_the_place_of_one_that_fell_knows_what_it_knew() {
     let starting = check(serving(), vec![(0, Event::Resume { turn: turn(5), attempt: 1 }, "resume 5.1")]);
     let (session, said) = effects(&starting);
     assert_eq!(said, "");
-    check(session, vec![(1, started(5, 2), "not resumed, close 5.2 stopped silently")]);
+    check(session, vec![(1, started(5, 2), "not started, close 5.2 stopped silently")]);
     let unsure = check(fresh(Busy::Collect, Gate::Open), vec![(0, Event::Heard, "start 100 All"), (0, Event::Gate(Gate::Shut), "")]);
     let unsure = check(unsure, vec![(0, Event::Started(None), "")]);
     let (session, _) = effects(&unsure);
