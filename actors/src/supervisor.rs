@@ -859,7 +859,7 @@ impl Handler<Ordered> for Supervisor {
             (Step::PairApprove { .. }, Some(Done::Paired { adapter, user, .. })) => self.desk.doors.let_in(adapter, user),
             (Step::PairRevoke { adapter, user }, Some(Done::Ok)) => self.desk.doors.shut_out(&adapter, &user),
             (Step::TurnRetry { .. }, Some(Done::Ok)) => self.wake_waiting(ctx),
-            (Step::OutboxRetry { id, .. }, Some(Done::Ok)) => self.reload_outbox(id, ctx),
+            (Step::OutboxRetry { id, .. } | Step::OutboxDrop { id }, Some(Done::Ok)) => self.reload_outbox(id, ctx),
             (Step::MoveAdapter { to, .. }, Some(Done::Moved(_))) => self.take_over(to, ctx),
             _ => {}
         }

@@ -44,18 +44,13 @@ fn g24_no_failure_of_telegram_names_its_token() {
     let gateway = home.launch("trace");
     gateway.wait_for("ready instance=");
     answered(&home, "hello");
-    let faults = [
-        Fault::Page(502),
-        Fault::Garbage,
-        Fault::HangUp,
-        Fault::Declined(401, "Unauthorized".into()),
-        Fault::Declined(409, "Conflict: terminated by other getUpdates request".into()),
-        Fault::TooMany(Some(0)),
-    ];
-    for (number, fault) in faults.into_iter().enumerate() {
-        for method in ["getMe", "getUpdates", "sendMessage"] {
-            home.telegram.fail_next(method, fault.clone());
-        }
+    let passing = [Fault::Page(502), Fault::Garbage, Fault::HangUp, Fault::TooMany(Some(0))].map(|fault| (fault, "sendMessage"));
+    let lasting =
+        [Fault::Declined(401, "Unauthorized".into()), Fault::Declined(409, "Conflict: terminated by other getUpdates request".into())];
+    let lasting = lasting.map(|fault| (fault, "getMe"));
+    for (number, (fault, method)) in passing.into_iter().chain(lasting).enumerate() {
+        home.telegram.fail_next("getUpdates", fault.clone());
+        home.telegram.fail_next(method, fault);
         answered(&home, &format!("after fault {number}"));
     }
     home.telegram.go_away();

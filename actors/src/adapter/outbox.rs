@@ -239,11 +239,9 @@ impl Outbox {
             self.ready.push_back(chat.clone());
         }
         for mut row in rows {
-            if let Some(at) = lane.rows.iter().position(|letter| letter.row.id == row.id) {
-                // An operator's order finds what is here already: it waits no longer than that says.
-                lane.rows[at].row.tries = row.tries;
-                if at == 0 && !lane.busy && lane.not_before > now + wait {
-                    lane.not_before = now + wait;
+            let known = lane.rows.iter().position(|letter| letter.row.id == row.id);
+            if known.is_some() || row.state == OutboxState::Dead {
+                if lane.reorder(known, row, now + wait, effects) {
                     self.ready.push_back(chat.clone());
                 }
                 continue;
@@ -465,6 +463,25 @@ impl Outbox {
 }
 
 impl Lane {
+    /// An operator's order for a row that is here already, at `known`: it waits no longer than until `due`, or is given up. Whether the lane may go on.
+    fn reorder(&mut self, known: Option<usize>, order: OutboxRow, due: Moment, effects: &mut Vec<Effect>) -> bool {
+        if self.busy && known == Some(0) {
+            return false; // its fate is told by the platform, or by the ledger that does not record it
+        }
+        if let Some(letter) = known.and_then(|at| self.rows.get_mut(at)) {
+            letter.row.tries = order.tries;
+        }
+        if order.state == OutboxState::Dead {
+            known.and_then(|at| self.rows.remove(at));
+            effects.push(Effect::Tell(order.session, order.id, Delivery::Settled));
+        }
+        let sooner = known == Some(0) && self.not_before > due;
+        if sooner {
+            self.not_before = due;
+        }
+        sooner
+    }
+
     /// Tells whose replies here will not be delivered before the deadline; `everything` on this account waits until then.
     fn tell_stuck(&mut self, now: Moment, before: Moment, everything: Moment, effects: &mut Vec<Effect>) {
         let due = everything.max(self.not_before);

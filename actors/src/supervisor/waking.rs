@@ -325,7 +325,7 @@ impl Supervisor {
         self.wake_waiting(ctx);
     }
 
-    /// An operator sends a reply again: the adapter learns of it from the ledger.
+    /// An operator sends a reply again, or gives it up: the adapter learns of it from the ledger.
     pub(super) fn reload_outbox(&mut self, id: OutboxId, ctx: &mut Context<Self>) {
         let me = ctx.address();
         self.ledger.ask(Question::Outbox, move |outbox| {

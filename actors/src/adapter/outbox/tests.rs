@@ -187,6 +187,23 @@ fn g18_what_waits_goes_at_once_when_an_operator_sends_it_again() {
 }
 
 #[test]
+fn g18_nothing_waits_behind_what_an_operator_gave_up() {
+    let given_up = |id| left("1", id, OutboxState::Dead);
+    let life = vec![
+        (0, reply("1", &[1, 2, 3]), "send 1"),
+        (0, given_up(1), ""),
+        (0, failed(1, SpeakError::Unknown("no answer".into())), "unknown 1, wake 1"),
+        (0, given_up(2), "settled 2, wake 1"),
+        (0, given_up(1), "settled 1, record 3, wake 1"),
+        (0, recorded(3), "send 3, wake 1"),
+        (0, sent(3), "sent 3, settled 3, wake 1"),
+        (0, given_up(9), "settled 9, wake 1"),
+        (1, Event::Tick, ""),
+    ];
+    check(bounds(), life);
+}
+
+#[test]
 fn a_platform_that_asks_to_wait_is_obeyed() {
     let everything = vec![
         (0, reply("1", &[1]), "send 1"),
