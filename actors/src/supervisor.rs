@@ -5,8 +5,10 @@
 //! `going_down` goes. It never ends the process, reads the environment or handles a signal: whoever embeds it does.
 
 mod books;
+mod falls;
 mod front;
 mod going_down;
+mod operators;
 pub mod recovery;
 mod waking;
 
@@ -15,8 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, MessageResult, ResponseFuture, Supervised};
-use tokio::sync::oneshot;
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Supervised};
 
 use crate::adapter::{self, AdapterActor};
 use crate::agent::Agent;
@@ -25,12 +26,12 @@ use crate::desk::Desk;
 use crate::desk::access::Doors;
 use crate::ids::{AgentName, ChatId, InstanceId, OutboxId, Seq, Sequence, SessionKey};
 use crate::ledger::writer::{LedgerActor, LedgerHealth, LedgerLine};
-use crate::ledger::{Done, End, Finish, Knowledge, Ledger, OutboxRow, OutboxState, Question, Step, TurnRow, TurnState, What, Word};
+use crate::ledger::{Ledger, OutboxRow, OutboxState, Step, What};
 use crate::marker::MarkerActor;
 use crate::platform::{Platform, split_text};
 use crate::protocol::{
-    AdapterHealth, AdapterNews, Bulletin, Child, Deliver, Doze, Fallen, GetStatus, GoAhead, Heard, Hold, Inquire, Leave, Order, Owe,
-    Resume, RunAgain, SessionNews, SetGate, Settled, Status, Upward,
+    AdapterHealth, AdapterNews, Bulletin, Child, Deliver, Doze, Fallen, GoAhead, Heard, Leave, Owe, RunAgain, SessionNews, SetGate,
+    Settled, Upward,
 };
 use crate::session::machine::{Delivery, Gate};
 use crate::session::{self, Birth, Post, SessionActor};
@@ -585,114 +586,6 @@ impl Supervisor {
     }
 }
 
-impl Handler<Fallen> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, Fallen { child, ended }: Fallen, ctx: &mut Context<Self>) {
-        match (child, ended) {
-            (Child::Session(key, life), ended) => self.session_fell(&key, life, &ended, ctx),
-            (Child::Adapter(name), ended) => {
-                tracing::debug!(adapter = %name, ?ended, "adapter actor ended");
-                if let Some(entry) = self.books.adapters.get_mut(&name) {
-                    entry.alive = false;
-                    entry.health = AdapterHealth::Ended;
-                }
-                self.flushed(&name, ctx);
-                self.adapter_closed(&name, ctx);
-            }
-            (Child::Ledger, Ended::Spent(words)) => {
-                (self.bulletin)(Bulletin::Lost(format!("the ledger's writer fell too often: {words}")));
-            }
-            (Child::Marker, Ended::Spent(words)) => tracing::error!(%words, "the marker's keeper fell too often; no flag will be written"),
-            (Child::Ledger | Child::Marker, Ended::Stopped) => {}
-        }
-    }
-}
-
-impl Supervisor {
-    fn session_fell(&mut self, key: &Arc<SessionKey>, life: u64, ended: &Ended, ctx: &mut Context<Self>) {
-        if self.books.sessions.get(key).is_none_or(|entry| entry.life != life) {
-            return;
-        }
-        let Some(entry) = self.books.sessions.remove(key) else { return };
-        if self.admitted.as_ref() == Some(key) {
-            self.admitted = None;
-            self.turn_turnstile();
-        }
-        self.again.over(key);
-        match (ended, entry.leaving) {
-            // It left as it was told; what came since is for its successor.
-            (Ended::Stopped, Some(0)) => {}
-            (Ended::Stopped, Some(_)) => self.route(key, ctx),
-            (Ended::Stopped, None) => {}
-            (Ended::Spent(words), _) => {
-                tracing::error!(session = %key, panic = %words, "session fell too often");
-                self.give_verdict(key.clone(), self.sequence.last(), ctx);
-                // Built anew from the ledger, with a new budget, once this one's time has passed.
-                let key = key.clone();
-                ctx.run_later(self.settings.supervision.within, move |supervisor, ctx| supervisor.route(&key, ctx));
-            }
-        }
-    }
-}
-
-impl Supervisor {
-    /// The turn that ran in a session which is given up for now gets its verdict: nobody else would, while this life lasts. Turns with a
-    /// number above `fell` are its successor's.
-    fn give_verdict(&mut self, key: Arc<SessionKey>, fell: Seq, ctx: &mut Context<Self>) {
-        let me = ctx.address();
-        self.ledger.ask(Question::Turns, move |answer| {
-            let turns = match answer {
-                Ok(Knowledge::Turns(turns)) => Some(turns),
-                _ => None,
-            };
-            me.do_send(LeftRunning { key, fell, turns });
-        });
-    }
-}
-
-/// Turns that run, as the ledger knows it, for the sake of a session that was given up; `None`: it could not say.
-#[derive(actix::Message)]
-#[rtype(result = "()")]
-struct LeftRunning {
-    key: Arc<SessionKey>,
-    fell: Seq,
-    turns: Option<Vec<TurnRow>>,
-}
-
-impl Handler<LeftRunning> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, LeftRunning { key, fell, turns }: LeftRunning, ctx: &mut Context<Self>) {
-        let Some(turns) = turns else {
-            ctx.run_later(self.settings.ledger.retry_first, move |supervisor, ctx| supervisor.give_verdict(key, fell, ctx));
-            return;
-        };
-        if !matches!(self.stage, Stage::Serving) {
-            return;
-        }
-        let its = |turn: &TurnRow| turn.session == *key && turn.state == TurnState::Running && turn.turn.0 <= fell;
-        for left in turns.into_iter().filter(its) {
-            let reason = "an internal error".to_owned();
-            let text = self.settings.texts.failed.render(&[("cause", &reason)]);
-            let mut replies = self.words(&key, &What::Reply { word: Word::Failed }, &text, None);
-            replies.iter_mut().for_each(|row| row.turn = Some(left.turn));
-            let (me, rows) = (ctx.address(), replies.clone());
-            let (end, at) = (End::Failed { reason }, self.clock.wall());
-            let finish = Finish { turn: left.turn, attempt: left.attempt, end, replies, request: None, at };
-            self.ledger.must(Step::Finish(finish), move |result| {
-                if result == Ok(Done::Ok) {
-                    me.do_send(front::AnswerDurable(rows));
-                }
-            });
-        }
-        // A successor that was born meanwhile could not start beside that turn.
-        if self.books.is_here(&key) {
-            self.route(&key, ctx);
-        }
-    }
-}
-
 impl Handler<LedgerHealth> for Supervisor {
     type Result = ();
 
@@ -707,161 +600,6 @@ impl Handler<LedgerHealth> for Supervisor {
                 self.ledger_health = Err(reason.clone());
                 (self.bulletin)(Bulletin::Lost(reason));
             }
-        }
-    }
-}
-
-impl Handler<Hold> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, _: Hold, _: &mut Context<Self>) {
-        tracing::info!("turns are held");
-        self.held = Some(Held::Operator);
-        self.set_gates();
-    }
-}
-
-impl Handler<Resume> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, _: Resume, ctx: &mut Context<Self>) {
-        let looped = self.held == Some(Held::CrashLoop);
-        if self.held.take().is_some() {
-            tracing::info!("turns may start again");
-        }
-        self.set_gates();
-        if looped {
-            self.recover_rest(ctx);
-        }
-        self.run_again(ctx);
-    }
-}
-
-impl Handler<Inquire> for Supervisor {
-    type Result = ResponseFuture<Result<crate::ledger::Knowledge, crate::ledger::Fault>>;
-
-    fn handle(&mut self, Inquire(question): Inquire, _: &mut Context<Self>) -> Self::Result {
-        let (told, answer) = oneshot::channel();
-        self.ledger.ask(question, move |knowledge| {
-            let _ = told.send(knowledge);
-        });
-        Box::pin(async move { answer.await.unwrap_or_else(|_| Err(crate::ledger::Fault::NotCommitted("the ledger is closed".into()))) })
-    }
-}
-
-impl Handler<GetStatus> for Supervisor {
-    type Result = MessageResult<GetStatus>;
-
-    fn handle(&mut self, _: GetStatus, _: &mut Context<Self>) -> Self::Result {
-        /// Sessions listed at most.
-        const LISTED: usize = 100;
-        let now = self.clock.now();
-        let mut running: Vec<_> = self.books.running().map(|(key, since)| (SessionKey::clone(key), now.since(since))).collect();
-        running.sort_by(|(a_key, a), (b_key, b)| b.cmp(a).then_with(|| a_key.cmp(b_key)));
-        let running_count = running.len();
-        running.truncate(LISTED);
-        let mut adapters: Vec<_> = self.books.adapters.iter().map(|(name, entry)| (name.clone(), entry.health.clone())).collect();
-        adapters.sort_by(|(a, _), (b, _)| a.cmp(b));
-        MessageResult(Box::new(Status {
-            instance: self.instance,
-            up_ms: u64::try_from(now.0.as_millis()).unwrap_or(u64::MAX),
-            not_ready: self.not_ready(),
-            phase: match &self.stage {
-                Stage::GoingDown(down) => Some(down.plan.phase()),
-                Stage::Waking | Stage::Serving => None,
-            },
-            held: self.held.map(|held| match held {
-                Held::Operator => "held by an operator; `switchboard resume` ends it".to_owned(),
-                Held::CrashLoop => "held after a crash loop; `switchboard resume` ends it".to_owned(),
-            }),
-            sessions: self.books.sessions.len(),
-            running: running.into_iter().map(|(key, time)| (key, u64::try_from(time.as_millis()).unwrap_or(u64::MAX))).collect(),
-            running_count,
-            waiting: self.books.sessions.values().map(|entry| entry.waiting as usize).sum(),
-            unclean_starts: self.unclean_starts,
-            ledger: self.ledger_health.clone(),
-            adapters,
-            accepted: self.accepted,
-            delivered: self.delivered,
-            abandoned: self.abandoned,
-        }))
-    }
-}
-
-impl Supervisor {
-    /// Every part that is not ready, by name; nothing: it can serve.
-    fn not_ready(&self) -> Vec<String> {
-        let mut parts = Vec::new();
-        match self.stage {
-            Stage::Waking => parts.push("starting".to_owned()),
-            Stage::GoingDown(_) => parts.push("going down".to_owned()),
-            Stage::Serving if !self.ready => parts.push("adapters: none has connected yet".to_owned()),
-            Stage::Serving => {}
-        }
-        if self.held == Some(Held::Operator) {
-            parts.push("held by an operator".to_owned());
-        }
-        if let Err(reason) = &self.ledger_health {
-            parts.push(format!("ledger: {reason}"));
-        }
-        let all_broken =
-            !self.books.adapters.is_empty() && self.books.adapters.values().all(|entry| matches!(entry.health, AdapterHealth::Broken(_)));
-        if self.ready && all_broken {
-            parts.push("adapters: none is connected".to_owned());
-        }
-        parts
-    }
-}
-
-impl Handler<Order> for Supervisor {
-    type Result = ResponseFuture<Result<Done, String>>;
-
-    fn handle(&mut self, order: Order, ctx: &mut Context<Self>) -> Self::Result {
-        let at = self.clock.wall();
-        let step = match order {
-            Order::RetryTurn(turn) => Step::TurnRetry { seq: self.sequence.next_seq(), turn, at },
-            Order::DropTurn(turn) => Step::TurnDrop { turn },
-            Order::RetryOutbox(id) => Step::OutboxRetry { id, at },
-            Order::DropOutbox(id) => Step::OutboxDrop { id },
-            Order::Approve(code) => Step::PairApprove { code, at },
-            Order::Revoke(adapter, user) => Step::PairRevoke { adapter, user },
-            Order::MoveAdapter(from, _) | Order::DropAdapter(from) if self.books.adapters.contains_key(&from) => {
-                let reason = format!("the adapter {from} is configured and runs; its rows are in use. Disable it and restart first");
-                return Box::pin(async move { Err(reason) });
-            }
-            Order::MoveAdapter(from, to) => Step::MoveAdapter { from, to },
-            Order::DropAdapter(adapter) => Step::DropAdapter { adapter },
-        };
-        let ((told, answer), me) = (oneshot::channel(), ctx.address());
-        let written = step.clone();
-        self.ledger.write(step, move |result| {
-            let result = result.map_err(|unable| unable.to_string());
-            me.do_send(Ordered { step: written, done: result.clone().ok() });
-            let _ = told.send(result);
-        });
-        Box::pin(async move { answer.await.unwrap_or_else(|_| Err("the gateway ended before it could answer".into())) })
-    }
-}
-
-/// An operator's order is durable, and what it means for who is in memory follows.
-#[derive(actix::Message)]
-#[rtype(result = "()")]
-struct Ordered {
-    step: Step,
-    done: Option<Done>,
-}
-
-impl Handler<Ordered> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, Ordered { step, done }: Ordered, ctx: &mut Context<Self>) {
-        match (step, done) {
-            (Step::PairApprove { .. }, Some(Done::Paired { adapter, user, .. })) => self.desk.doors.let_in(adapter, user),
-            (Step::PairRevoke { adapter, user }, Some(Done::Ok)) => self.desk.doors.shut_out(&adapter, &user),
-            (Step::TurnRetry { .. }, Some(Done::Ok)) => self.wake_waiting(ctx),
-            (Step::OutboxRetry { id, .. } | Step::OutboxDrop { id }, Some(Done::Ok)) => self.reload_outbox(id, ctx),
-            (Step::MoveAdapter { to, .. }, Some(Done::Moved(_))) => self.take_over(to, ctx),
-            _ => {}
         }
     }
 }

@@ -44,6 +44,8 @@ pub struct Plan {
     /// Calls whose notice is neither handed over nor settled.
     unspoken: usize,
     announced_until: Moment,
+    /// When the last sessions were asked.
+    asked: Moment,
     /// Why the verdict cannot be clean, beside the outcomes.
     blemishes: Vec<String>,
 }
@@ -78,6 +80,8 @@ pub enum Event {
     },
     /// No more time for the drain.
     Hurry,
+    /// More sessions are asked only now: the budget of the roll call begins with the last of them.
+    Asking,
     /// An answer to the roll call.
     Present(Seat, Presence),
     /// A notice was handed to the platform.
@@ -181,6 +185,7 @@ impl Plan {
             calls: HashMap::new(),
             unspoken: 0,
             announced_until: now,
+            asked: now,
             blemishes: Vec::new(),
         };
         let mut effects = Vec::new();
@@ -250,6 +255,7 @@ impl Plan {
         match event {
             Event::Joined { kind, grace } => self.join(now, kind, grace, effects),
             Event::Hurry => self.shorten(now, Duration::ZERO, effects),
+            Event::Asking => self.asked = now,
             Event::Present(seat, presence) => self.roll.answer(seat, presence),
             Event::Handed(chat) => {
                 if let Some(call) = self.calls.get_mut(&chat) {
@@ -423,7 +429,7 @@ impl Plan {
         let began = self.began.last().map_or(self.start, |(_, began, _)| *began);
         let deadline = self.deadline(self.phase);
         match self.phase {
-            Phase::RollCall => deadline.min(began + self.budgets.roll_call),
+            Phase::RollCall => deadline.min(began.max(self.asked) + self.budgets.roll_call),
             // A ledger that has failed before is not waited for as long as one that is only slow.
             Phase::Mark if !self.blemishes.is_empty() => deadline.min(began + self.budgets.margin / 2),
             Phase::Drain if self.unspoken > 0 => deadline.max(self.announced_until),

@@ -207,6 +207,10 @@ impl Supervisor {
         for seat in seats {
             self.run_errand(seat, &errand);
         }
+        if matches!(errand, Errand::RollCall) {
+            // Nobody is missing who was not asked yet.
+            self.plan(Event::Asking, ctx);
+        }
         if !rest.is_empty() {
             let later = tokio::task::yield_now().into_actor(self).map(move |(), supervisor, ctx| supervisor.spread(rest, errand, ctx));
             ctx.spawn(later);

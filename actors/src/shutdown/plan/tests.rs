@@ -234,3 +234,9 @@ fn a_ledger_that_failed_is_not_waited_for_to_the_end() {
     ];
     check(None, &[], "quiesce, flush, go, wake 58", steps);
 }
+
+#[test]
+fn g31_nobody_is_missing_who_was_not_asked_yet() {
+    let late = "announce, restart until 53, tell 1, drain, tickets until 53, wake 4";
+    check(None, &[("1", true)], BEGIN, vec![(1, Event::Asking, "wake 2"), (1, running(0), late)]);
+}
