@@ -10,7 +10,8 @@ pub fn begin(log: &Log) {
     let filter = EnvFilter::builder().parse_lossy(&log.level);
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let begun = match log.format {
-        LogFormat::Human => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
+        // Whoever reads lines wants to know what happened, not in which file.
+        LogFormat::Human => lines.with_target(false).with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     };
     if begun.is_err() {
