@@ -22,7 +22,7 @@ use crate::protocol::{
     Deliver, Doze, Drain, GoAhead, Halt, Heard, Interrupt, Leave, Owe, Present, RollCall, RunAgain, RunOver, SessionNews, SetGate, Settled,
     ShowDraft, ShowTyping, Upward,
 };
-use crate::settings::{AT_ONCE, Settings};
+use crate::settings::Settings;
 use crate::shutdown::ticket::Ticket;
 use crate::texts::spoken;
 use machine::{Effect, Event, Gate, Limit, Limits, Run, RunEnd, Say, Session};
@@ -238,21 +238,12 @@ impl SessionActor {
         let at = self.shared.clock.wall();
         let parts = split_text(&text, self.post.abilities.max_units);
         let rows = parts.into_iter().zip(0u32..).map(|(text, part)| OutboxRow {
-            id: OutboxId(self.shared.sequence.next_seq()),
-            chat: self.key.chat.clone(),
             session: Some(SessionKey::clone(&self.key)),
             turn: Some(run.turn),
-            what: What::Reply { word },
             part,
-            text,
             reply_to: run.reply_to.clone().filter(|_| part == 0),
             state: if part == 0 { OutboxState::Sending } else { OutboxState::Due },
-            tries: 0,
-            not_before: AT_ONCE,
-            valid_until: None,
-            message: None,
-            reason: None,
-            at,
+            ..OutboxRow::new(OutboxId(self.shared.sequence.next_seq()), self.key.chat.clone(), What::Reply { word }, text, at)
         });
         rows.collect()
     }
@@ -437,22 +428,14 @@ impl SessionActor {
         let reply_to = self.machine.run().and_then(|run| run.reply_to.clone());
         let Some(work) = &mut self.work else { return };
         let Some(text) = work.grow(piece, now, every, most) else { return };
+        let id = *self.draft.get_or_insert_with(|| OutboxId(self.shared.sequence.next_seq()));
+        let what = What::Reply { word: Word::Answer };
         let row = OutboxRow {
-            id: *self.draft.get_or_insert_with(|| OutboxId(self.shared.sequence.next_seq())),
-            chat: self.key.chat.clone(),
             session: Some(SessionKey::clone(&self.key)),
             turn: Some(work.turn()),
-            what: What::Reply { word: Word::Answer },
-            part: 0,
-            text,
             reply_to,
             state: OutboxState::Draft,
-            tries: 0,
-            not_before: AT_ONCE,
-            valid_until: None,
-            message: None,
-            reason: None,
-            at: self.shared.clock.wall(),
+            ..OutboxRow::new(id, self.key.chat.clone(), what, text, self.shared.clock.wall())
         };
         self.post.draft.do_send(ShowDraft { row });
     }

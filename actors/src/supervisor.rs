@@ -35,7 +35,7 @@ use crate::protocol::{
 };
 use crate::session::machine::{Delivery, Gate};
 use crate::session::{self, Birth, Post, SessionActor};
-use crate::settings::{AT_ONCE, AdapterSettings, Settings};
+use crate::settings::{AdapterSettings, Settings};
 use crate::shutdown::plan;
 use crate::supervision::intensity::Intensity;
 use crate::supervision::{ChildSpec, Ended, Nursery};
@@ -307,21 +307,11 @@ impl Supervisor {
         let most = self.books.adapter(&session.chat).map_or(4096, |entry| entry.post.abilities.max_units);
         let at = self.clock.wall();
         let rows = split_text(text, most).into_iter().zip(0u32..).map(|(text, part)| OutboxRow {
-            id: OutboxId(self.sequence.next_seq()),
-            chat: session.chat.clone(),
             session: Some(session.clone()),
-            turn: None,
-            what: what.clone(),
             part,
-            text,
             reply_to: reply_to.cloned().filter(|_| part == 0),
             state: if part == 0 { OutboxState::Sending } else { OutboxState::Due },
-            tries: 0,
-            not_before: AT_ONCE,
-            valid_until: None,
-            message: None,
-            reason: None,
-            at,
+            ..OutboxRow::new(OutboxId(self.sequence.next_seq()), session.chat.clone(), what.clone(), text, at)
         });
         rows.collect()
     }
@@ -329,23 +319,9 @@ impl Supervisor {
     /// The row of a notice to a chat.
     fn notice(&self, chat: &ChatId, kind: crate::ledger::NoticeKind, scope: String, text: String, valid_for: Duration) -> OutboxRow {
         let at = self.clock.wall();
-        OutboxRow {
-            id: OutboxId(self.sequence.next_seq()),
-            chat: chat.clone(),
-            session: None,
-            turn: None,
-            what: What::Notice { kind, scope },
-            part: 0,
-            text,
-            reply_to: None,
-            state: OutboxState::Sending,
-            tries: 0,
-            not_before: AT_ONCE,
-            valid_until: Some(at.plus(valid_for)),
-            message: None,
-            reason: None,
-            at,
-        }
+        let id = OutboxId(self.sequence.next_seq());
+        let valid_until = Some(at.plus(valid_for));
+        OutboxRow { valid_until, ..OutboxRow::new(id, chat.clone(), What::Notice { kind, scope }, text, at) }
     }
 
     /// Hands durable words of the desk to the adapter that reaches their chat.

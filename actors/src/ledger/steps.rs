@@ -504,6 +504,29 @@ pub struct OutboxRow {
     pub at: Wall,
 }
 
+impl OutboxRow {
+    /// A message that is to go out at once, and nothing else said of it: one part, nobody's, about to be sent.
+    pub fn new(id: OutboxId, chat: ChatId, what: What, text: String, at: Wall) -> Self {
+        Self {
+            id,
+            chat,
+            session: None,
+            turn: None,
+            what,
+            part: 0,
+            text,
+            reply_to: None,
+            state: OutboxState::Sending,
+            tries: 0,
+            not_before: crate::settings::AT_ONCE,
+            valid_until: None,
+            message: None,
+            reason: None,
+            at,
+        }
+    }
+}
+
 /// What an outbox row is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]

@@ -9,16 +9,15 @@ use tokio::sync::oneshot;
 
 use super::{Stage, Supervisor};
 use crate::clock::Moment;
-use crate::ids::{AdapterName, ChatId, OutboxId, SessionKey};
+use crate::ids::{AdapterName, ChatId, SessionKey};
 use crate::ledger::writer::Close;
-use crate::ledger::{Done, NoticeKind, OutboxRow, OutboxState, Question, Step, What};
+use crate::ledger::{Done, NoticeKind, Question, Step};
 use crate::marker::{FORMAT, Marker};
 use crate::protocol::{
     Bulletin, DeliverBefore, Disconnect, Drain, Flush, Hurry, Interrupt, Notify, Phrase, Present, Rephrase, RollCall, SaidGoodbye,
     Shutdown, Unanswered, Withdraw, WriteMarker,
 };
 use crate::session::machine::{Activity, Delivery};
-use crate::settings::AT_ONCE;
 use crate::shutdown::plan::{Effect, Event, Plan};
 use crate::shutdown::report::NoticeFate;
 use crate::shutdown::roll_call::{Call, Presence};
@@ -233,25 +232,9 @@ impl Supervisor {
 
     fn announce(&mut self, call: Call) {
         let Stage::GoingDown(down) = &self.stage else { return };
-        let id = OutboxId(self.sequence.next_seq());
-        let at = self.clock.wall();
-        let row = OutboxRow {
-            id,
-            chat: call.chat.clone(),
-            session: None,
-            turn: None,
-            what: What::Notice { kind: NoticeKind::Down, scope: self.instance.to_string() },
-            part: 0,
-            text: String::new(),
-            reply_to: None,
-            state: OutboxState::Sending,
-            tries: 0,
-            not_before: AT_ONCE,
-            valid_until: Some(at.plus(down.plan.end().since(self.clock.now()))),
-            message: None,
-            reason: None,
-            at,
-        };
+        let valid_for = down.plan.end().since(self.clock.now());
+        // Its words are rendered when it is sent.
+        let row = self.notice(&call.chat, NoticeKind::Down, self.instance.to_string(), String::new(), valid_for);
         let members: Vec<&str> = call.members.iter().map(AsRef::as_ref).collect();
         let phrase =
             Phrase { work: call.work, members: members.join(", "), kind: down.plan.kind(), until: down.plan.deadline(Phase::Drain) };
