@@ -4,6 +4,7 @@
 //! running gateway over its control socket.
 
 mod ask;
+mod restart;
 mod tables;
 
 use std::io::Write as _;
@@ -65,7 +66,7 @@ enum Command {
     /// Stop the gateway: running tasks may finish within the grace, and everybody is told
     Stop(Farewell),
     /// Restart the gateway and wait until a new one is ready and stays so
-    Restart(Farewell),
+    Restart(restart::Order),
     /// Start no task from now on; messages are saved. Ends with `resume` or a restart
     Drain,
     /// Start tasks again, after `drain` or when recovery is held
@@ -108,12 +109,6 @@ struct Farewell {
     /// Return as soon as it has begun
     #[arg(long)]
     no_wait: bool,
-    /// How long a new gateway must stay ready to count
-    #[arg(long, value_parser = humantime::parse_duration, default_value = "3s", value_name = "TIME", hide_short_help = true)]
-    dwell: Duration,
-    /// How long a new gateway may take to be ready
-    #[arg(long, value_parser = humantime::parse_duration, default_value = "60s", value_name = "TIME", hide_short_help = true)]
-    start_limit: Duration,
 }
 
 #[derive(Debug, Subcommand)]

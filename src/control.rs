@@ -10,7 +10,7 @@ pub mod server;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use switchboard_actors::clock::Wall;
-use switchboard_actors::ids::{AdapterName, ChatId, InstanceId, OutboxId, TurnId, UserId};
+use switchboard_actors::ids::{AdapterName, ChatId, InstanceId, OutboxId, SessionKey, TurnId, UserId};
 use switchboard_actors::ledger::{OutboxState, PairRow, TurnRow};
 use switchboard_actors::shutdown::ShutdownKind;
 
@@ -98,7 +98,7 @@ impl Request {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Farewell {
-    /// The grace in milliseconds; none: as configured. The shorter wins.
+    /// The grace in milliseconds; none: as configured, 0: no drain. The shorter wins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace_millis: Option<u64>,
     /// Why, for the log.
@@ -179,6 +179,9 @@ pub struct Status {
     pub sessions: u64,
     /// Turns that run.
     pub turns_running: u64,
+    /// The longest of them.
+    #[serde(default)]
+    pub running: Vec<RunningTask>,
     /// Turns that were cut or parked and wait for somebody.
     pub turns_cut: u64,
     /// Messages that wait for their turn.
@@ -190,6 +193,15 @@ pub struct Status {
     /// How the last instance ended, in words; none at the first start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_end: Option<String>,
+}
+
+/// A turn that runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunningTask {
+    /// Whose it is.
+    pub session: SessionKey,
+    /// Since its start.
+    pub for_millis: u64,
 }
 
 /// How an adapter is.

@@ -34,6 +34,20 @@ impl Exit {
     }
 }
 
+/// A code of `run` in words, for whoever sees only the number.
+pub fn in_words(code: u8) -> String {
+    let meanings = [
+        (Exit::Done, "stopped as asked"),
+        (Exit::GaveUp, "gave up"),
+        (Exit::State, "state directory locked or unusable"),
+        (Exit::Restart, "wants to be restarted"),
+        (Exit::Config, "bad configuration"),
+        (Exit::Hung, "found hung"),
+    ];
+    let known = meanings.iter().find(|(exit, _)| exit.code() == code);
+    known.map_or_else(|| format!("exit code {code}"), |(_, meaning)| format!("exit code {code}: {meaning}"))
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         ExitCode::from(exit.code())

@@ -19,6 +19,8 @@ pub struct Settings {
     pub shutdown: Budgets,
     /// What the gateway says.
     pub texts: Texts,
+    /// When a restart counts as done.
+    pub restart: Restart,
     /// What becomes of cut turns.
     pub recovery: Recovery,
     /// How sessions behave.
@@ -45,6 +47,14 @@ impl Settings {
     pub fn defaults() -> Self {
         toml::from_str(DEFAULTS).expect("config/default.toml is complete; a test reads it")
     }
+}
+
+/// When a restart counts as done. Whoever embeds the gateway has keys of their own beside these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct Restart {
+    /// A new instance must live for so long before whoever asked is told that it worked.
+    #[serde(with = "span")]
+    pub dwell: Duration,
 }
 
 /// What becomes of turns that were cut.

@@ -1,14 +1,14 @@
 //! Commands that ask the running gateway, and what their answers come to.
 //!
-//! A stop is done when the instance is gone, a restart when *another* one is ready and stays so: success is seen, not assumed.
+//! A stop is done when the instance is gone: success is seen, not assumed. A restart is more than a question: [`super::restart`].
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use switchboard_actors::ids::{AdapterName, InstanceId, OutboxId, Seq, TurnId, UserId};
 
-use super::{Command, Farewell, Json, Ledger, Outbox, Pair, Turns, say, tables};
-use crate::config::{Config, Faults, Surroundings};
+use super::{Command, Farewell, Json, Ledger, Outbox, Pair, Turns, restart, say, tables};
+use crate::config::{Config, Faults, Restart, Surroundings};
 use crate::control::client::{AskError, Sockets};
 use crate::control::{self, Request, Response, Status};
 use crate::exit::Exit;
@@ -20,7 +20,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Asks, waits where waiting is wanted, and prints. `alone`: that nobody runs is no error, and not worth a word.
 pub(super) fn ask(command: &Command, socket: Option<&Path>, config: Result<Config, Faults>, around: &Surroundings, alone: bool) -> Exit {
+    let settings = config.as_ref().map_or_else(|_| Restart::defaults(), |config| config.restart);
     let sockets = sockets(socket, config, around);
+    if let Command::Restart(order) = command {
+        return restart::restart(&sockets, order, &settings);
+    }
     let request = request(command);
     let response = match sockets.ask(&request) {
         Ok(response) => response,
@@ -30,9 +34,6 @@ pub(super) fn ask(command: &Command, socket: Option<&Path>, config: Result<Confi
     match (response, command) {
         (Response::GoingDown { instance, within_millis, .. }, Command::Stop(farewell)) => {
             wait_for_stop(&sockets, instance, Duration::from_millis(within_millis), farewell)
-        }
-        (Response::GoingDown { instance, within_millis, .. }, Command::Restart(farewell)) => {
-            wait_for_restart(&sockets, instance, Duration::from_millis(within_millis), farewell)
         }
         (response, command) => print(&response, wants_json(command)),
     }
@@ -59,7 +60,6 @@ fn sockets(socket: Option<&Path>, config: Result<Config, Faults>, around: &Surro
 fn request(command: &Command) -> Request {
     match command {
         Command::Stop(farewell) => Request::Stop(farewell.into()),
-        Command::Restart(farewell) => Request::Restart(farewell.into()),
         Command::Drain => Request::Drain,
         Command::Resume => Request::Resume,
         Command::Turns(Turns::List(_)) => Request::Turns,
@@ -75,8 +75,8 @@ fn request(command: &Command) -> Request {
         }
         Command::Ledger(Ledger::Move { from, to }) => Request::LedgerMove { from: AdapterName::new(from), to: AdapterName::new(to) },
         Command::Ledger(Ledger::Drop { adapter }) => Request::LedgerDrop { adapter: AdapterName::new(adapter) },
-        // Those that ask nobody never come here.
-        Command::Status(_) | Command::Run | Command::Check | Command::Config(_) | Command::Url => Request::Status,
+        // Those that ask nobody, or in their own way, never come here.
+        Command::Status(_) | Command::Restart(_) | Command::Run | Command::Check | Command::Config(_) | Command::Url => Request::Status,
     }
 }
 
@@ -98,7 +98,7 @@ fn wants_json(command: &Command) -> bool {
 }
 
 /// Prints an answer; its kind is the exit code.
-fn print(response: &Response, json: bool) -> Exit {
+pub(super) fn print(response: &Response, json: bool) -> Exit {
     match response {
         Response::Status(_) | Response::Turns { .. } | Response::Outbox { .. } | Response::Pairs { .. } if json => {
             let text = serde_json::to_string_pretty(response).expect("answers are plain data");
@@ -116,7 +116,7 @@ fn print(response: &Response, json: bool) -> Exit {
     }
 }
 
-fn failed(error: &AskError) -> Exit {
+pub(super) fn failed(error: &AskError) -> Exit {
     let exit = match error {
         AskError::NoGateway { .. } => Exit::NoGateway,
         AskError::Denied { .. } => Exit::Refused,
@@ -125,7 +125,7 @@ fn failed(error: &AskError) -> Exit {
     complain(&error.to_string(), exit)
 }
 
-fn complain(reason: &str, exit: Exit) -> Exit {
+pub(super) fn complain(reason: &str, exit: Exit) -> Exit {
     eprintln!("{reason}");
     exit
 }
@@ -147,25 +147,6 @@ fn wait_for_stop(sockets: &Sockets, old: InstanceId, within: Duration, farewell:
     complain("the gateway is still there after its time was up; look at its log", Exit::NotAchieved)
 }
 
-fn wait_for_restart(sockets: &Sockets, old: InstanceId, within: Duration, farewell: &Farewell) -> Exit {
-    if farewell.no_wait {
-        return say("restart has begun\n");
-    }
-    let end = Instant::now() + within + farewell.start_limit + farewell.dwell;
-    let mut proof = Proof::new(old, farewell.dwell);
-    while Instant::now() < end {
-        let ready = match look(sockets) {
-            Seen::Somebody(status) if status.ready => Some(status.instance),
-            _ => None,
-        };
-        if let Some(new) = proof.step(Instant::now(), ready) {
-            return say(&format!("restarted: instance {new} is ready\n"));
-        }
-        std::thread::sleep(LOOK_EVERY);
-    }
-    complain("no new gateway became ready and stayed so; look at its log, and at `switchboard check`", Exit::NotAchieved)
-}
-
 enum Seen {
     Nobody,
     Somebody(Box<Status>),
@@ -177,50 +158,5 @@ fn look(sockets: &Sockets) -> Seen {
         Ok(Response::Status(status)) => Seen::Somebody(status),
         Err(AskError::NoGateway { .. }) => Seen::Nobody,
         _ => Seen::Unclear,
-    }
-}
-
-/// Sees whether a restart came true: one new instance, ready without a break for the dwell time.
-struct Proof {
-    old: InstanceId,
-    dwell: Duration,
-    seen: Option<(InstanceId, Instant)>,
-}
-
-impl Proof {
-    fn new(old: InstanceId, dwell: Duration) -> Self {
-        Self { old, dwell, seen: None }
-    }
-
-    /// Takes who is ready now; answers with the new instance once it is proved.
-    fn step(&mut self, now: Instant, ready: Option<InstanceId>) -> Option<InstanceId> {
-        self.seen = match (ready.filter(|ready| *ready != self.old), self.seen) {
-            (Some(ready), Some((known, since))) if ready == known => Some((known, since)),
-            (Some(ready), _) => Some((ready, now)),
-            (None, _) => None,
-        };
-        self.seen.filter(|(_, since)| now.duration_since(*since) >= self.dwell).map(|(new, _)| new)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn g27_a_restart_is_proved_by_a_new_instance_that_stays() {
-        let (old, new, newer) = (InstanceId::fresh(), InstanceId::fresh(), InstanceId::fresh());
-        let start = Instant::now();
-        let check = |seen: &[(u64, Option<InstanceId>)], expected: Option<InstanceId>| {
-            let mut proof = Proof::new(old, Duration::from_secs(3));
-            let steps = seen.iter().map(|(at, ready)| proof.step(start + Duration::from_secs(*at), *ready));
-            assert_eq!(steps.last().flatten(), expected, "{seen:?}");
-        };
-        check(&[(0, Some(old)), (9, Some(old))], None);
-        check(&[(0, None), (1, Some(new))], None);
-        check(&[(1, Some(new)), (4, Some(new))], Some(new));
-        check(&[(1, Some(new)), (2, None), (3, Some(new)), (4, Some(new))], None);
-        check(&[(1, Some(new)), (3, Some(newer)), (5, Some(newer))], None);
-        check(&[(1, Some(new)), (3, Some(newer)), (6, Some(newer))], Some(newer));
     }
 }

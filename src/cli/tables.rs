@@ -8,6 +8,8 @@ use switchboard_actors::ledger::{PairRow, Paired, TurnRow};
 use switchboard_actors::texts::spoken;
 
 use crate::control::{OutboxLine, Status};
+use crate::foreign::one_line;
+use crate::restart::at_work;
 
 /// Rows in aligned columns, two spaces apart.
 pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
@@ -30,7 +32,7 @@ pub(super) fn status(status: &Status) -> String {
         vec!["version".into(), status.version.clone()],
         vec!["instance".into(), format!("{} (pid {}, up {up})", status.instance, status.pid)],
         vec!["sessions".into(), format!("{} in memory", status.sessions)],
-        vec!["tasks".into(), format!("{} running, {} cut or parked", status.turns_running, status.turns_cut)],
+        vec!["tasks".into(), format!("{}; {} cut or parked", at_work(status), status.turns_cut)],
         vec!["messages".into(), format!("{} waiting", status.messages_waiting)],
         vec!["replies".into(), format!("{} not delivered", status.replies_owed)],
     ];
@@ -90,11 +92,6 @@ fn listed(head: &[&str], rows: &[Vec<String>], none: &str) -> String {
 
 fn session(key: &SessionKey) -> String {
     one_line(&key.to_string())
-}
-
-/// Foreign text on a terminal: no control characters, no line breaks.
-fn one_line(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
 }
 
 fn ago(at: Wall) -> String {

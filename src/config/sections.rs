@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-use switchboard_actors::settings::{Settings, span};
+use switchboard_actors::settings::{DEFAULTS, Settings, span};
 
 use super::fault::{Fault, did_you_mean};
 use super::layers::Merged;
@@ -123,6 +123,23 @@ pub struct Control {
 pub struct Restart {
     /// By whom.
     pub mode: RestartMode,
+    /// How long a new instance must stay ready before a restart counts as done.
+    #[serde(with = "span")]
+    pub dwell: Duration,
+    /// How long a new instance may take to be ready, before `switchboard restart` calls that a failure.
+    #[serde(with = "span")]
+    pub start_limit: Duration,
+}
+
+impl Restart {
+    /// As it is without a configuration file.
+    ///
+    /// # Panics
+    /// Never: the defaults are compiled in, and a test reads them.
+    pub fn defaults() -> Self {
+        let table: toml::Table = toml::from_str(DEFAULTS).expect("config/default.toml is TOML; a test reads it");
+        table["restart"].clone().try_into().expect("config/default.toml is complete; a test reads it")
+    }
 }
 
 /// By whom a restart is done.

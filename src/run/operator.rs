@@ -9,14 +9,17 @@ use futures_util::future::BoxFuture;
 use switchboard_actors::clock::Clock;
 use switchboard_actors::ids::AdapterName;
 use switchboard_actors::ledger::{Done, Ending, Knowledge, OutboxRow, Question, TurnState};
-use switchboard_actors::protocol::{AdapterHealth, Hold, Inquire, Order, Resume, Shutdown};
+use switchboard_actors::protocol::{AdapterHealth, GetStatus, Hold, Hurry, Inquire, Order, Resume, Shutdown};
 use switchboard_actors::shutdown::{RequestedBy, ShutdownKind};
 use switchboard_actors::supervisor::{Gateway, Supervisor};
 
 use super::vitals::Pulse;
 use crate::config::{AdapterKind, Config};
-use crate::control::{AdapterStatus, Farewell, Handle, OutboxLine, Request, Response, Status};
+use crate::control::{AdapterStatus, Farewell, Handle, OutboxLine, Request, Response, RunningTask, Status};
 use crate::http::health::{Part, Vitals};
+
+/// How long a fresh look at the gateway may take.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// Carries requests out. It holds nothing but addresses.
 #[derive(Clone)]
@@ -91,6 +94,10 @@ impl Operator {
     fn go_down(&self, kind: ShutdownKind, farewell: Farewell) -> Response {
         let grace = farewell.grace_millis.map(Duration::from_millis);
         self.supervisor.do_send(Shutdown { kind, grace, requested_by: RequestedBy::Operator, reason: farewell.reason });
+        // No time at all means no drain, not what the other phases leave of theirs.
+        if grace == Some(Duration::ZERO) {
+            self.supervisor.do_send(Hurry);
+        }
         let within = self.grace + self.margin;
         Response::GoingDown { instance: self.instance, kind, within_millis: u64::try_from(within.as_millis()).unwrap_or(u64::MAX) }
     }
@@ -115,7 +122,9 @@ impl Operator {
     }
 
     async fn status(&self) -> Response {
-        let Some(now) = self.pulse.status() else {
+        // Who decides by this answer must not be told of half a second ago; one that hangs still has a pulse to show.
+        let fresh = tokio::time::timeout(FRESH, self.supervisor.send(GetStatus)).await;
+        let Some(now) = fresh.ok().and_then(Result::ok).map(|now| *now).or_else(|| self.pulse.status()) else {
             return Response::NotAchieved { reason: "the gateway is starting".into() };
         };
         let cut = match self.inquire(Question::Turns).await {
@@ -145,6 +154,7 @@ impl Operator {
             troubled,
             sessions: now.sessions as u64,
             turns_running: now.running_count as u64,
+            running: now.running.into_iter().map(|(session, for_millis)| RunningTask { session, for_millis }).collect(),
             turns_cut: cut as u64,
             messages_waiting: now.waiting as u64,
             replies_owed: owed as u64,

@@ -162,7 +162,18 @@ impl Home {
     /// As [`launch`](Self::launch), with another program and its arguments in front.
     pub(crate) fn launch_under(&self, before: &[&str], level: &str) -> Life<'_> {
         let mut command = self.command(before, &["run"]);
-        command.env("SWITCHBOARD__LOG__LEVEL", level).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.env("SWITCHBOARD__LOG__LEVEL", level);
+        self.watched(command)
+    }
+
+    /// Begins a command that takes its time.
+    pub(crate) fn begin(&self, arguments: &[&str]) -> Life<'_> {
+        self.watched(self.command(&[], arguments))
+    }
+
+    /// Starts a process and keeps what it says.
+    fn watched(&self, mut command: Command) -> Life<'_> {
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary runs");
         let log = Arc::new(Journal::new(String::new()));
         self.logs.lock().unwrap_or_else(PoisonError::into_inner).push(log.clone());

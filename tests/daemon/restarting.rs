@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use switchboard_actors::testkit::fake_openai::Reply;
 
-use crate::gateway::{BACK, Home, RESTARTING, until};
+use crate::gateway::{BACK, CUT, Home, RESTARTING, until};
 
 /// The instance that answers now.
 fn instance(home: &Home) -> Option<Value> {
@@ -74,6 +74,74 @@ fn g27_the_restart_command_proves_the_new_instance() {
     assert_eq!(home.count(1, RESTARTING), 1);
     assert!(home.told(1, BACK).iter().any(|text| text.contains("(restart)")));
     assert!(home.told(1, "✂️")[2].contains("(restart)"));
+}
+
+#[test]
+fn g27_a_restart_that_fails_twice_says_what_is_and_what_to_do() {
+    let home = Home::with_demo("");
+    let gateway = home.start();
+    home.rewrite(&[("agent = \"default\"", "agent = \"nobody\"")]);
+    // A configuration that cannot be read does not say where its gateway listens.
+    let socket = home.state().path().join("control.sock");
+    let socket = socket.to_str().expect("UTF-8");
+    let printed = home.run(&["--socket", socket, "restart", "--start-limit", "2s", "--dwell", "1s"]);
+    assert_eq!(printed.code, Some(1), "{printed:?}");
+    let config = home.config();
+    let parts = [
+        "no new instance came within 2s; once more".to_owned(),
+        "then   it could not be tried again: no gateway is there, and nothing that could start one is known".to_owned(),
+        format!("to look further:\n  {} --config {} check", env!("CARGO_BIN_EXE_switchboard"), config.display()),
+        format!("to restart by hand:\n  {} --config {} run", env!("CARGO_BIN_EXE_switchboard"), config.display()),
+    ];
+    for part in parts {
+        assert!(printed.err.contains(&part), "{part:?} is missing in {}", printed.err);
+    }
+    assert_eq!(gateway.ended(), Some(78));
+}
+
+#[test]
+fn g07_a_restart_that_waits_for_idle_cuts_nobody_and_can_be_called_off() {
+    let home = Home::with_model("[access]\nallow = [\"*\"]");
+    home.model.reply_to("endless", Reply::Never);
+    let gateway = home.start();
+    let first = instance(&home);
+    home.telegram.push_text(1, 1, "endless");
+    home.asked("endless", 1);
+    let waiting = home.begin(&["restart", "--when-idle", "--dwell", "500ms"]);
+    waiting.wait_for("waiting until no task runs: 1 running: family room 1 for ");
+    let other = home.begin(&["restart", "--within", "1h"]);
+    other.wait_for("waiting until no task runs, at most 1h: ");
+    other.signal(Signal::SIGINT);
+    assert_eq!(other.ended(), Some(1));
+    home.telegram.push_text(2, 2, "hello");
+    home.told(2, "You said: hello");
+    assert_eq!(instance(&home), first, "nothing has begun");
+    home.telegram.push_text(1, 1, "/stop");
+    assert_eq!(waiting.ended(), Some(0));
+    assert!(instance(&home).is_some_and(|second| Some(second) != first));
+    assert_eq!((home.count(1, RESTARTING), home.count(2, RESTARTING)), (0, 0));
+    drop(gateway);
+}
+
+#[test]
+fn a_restart_waits_no_longer_than_it_was_told_and_now_means_now() {
+    let home = Home::with_model("[access]\nallow = [\"*\"]");
+    home.model.reply_to("endless", Reply::Never);
+    let gateway = home.start();
+    home.telegram.push_text(1, 1, "endless");
+    home.asked("endless", 1);
+    let restart = home.begin(&["restart", "--within", "1s", "--grace", "12s", "--dwell", "500ms"]);
+    restart.wait_for("waiting until no task runs, at most 1s: ");
+    gateway.wait_for("shutdown phase phase=drain");
+    restart.wait_for("going down; 1 running: family room 1");
+    assert_eq!(restart.ended(), Some(0));
+    home.told(1, "⚠️ Gateway restarting — your current task has up to");
+    home.told(1, CUT);
+    home.telegram.push_text(2, 2, "endless");
+    home.asked("endless", 2);
+    home.done(&["restart", "--now", "--dwell", "500ms"]);
+    home.told(2, "⚠️ Gateway restarting — Your current task will be interrupted.");
+    home.told(2, CUT);
 }
 
 #[test]

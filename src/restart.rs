@@ -1,0 +1,121 @@
+//! A restart that is proved: success means that a *new* instance is ready and stays so for the dwell time.
+//!
+//! [`proof`] decides; what is here shows it the control socket and the systemd unit, if there is one, and carries out the one retry
+//! that it may ask for. What an operator is told when that fails too is [`help`], whether to begin at all [`patience`].
+
+pub mod help;
+pub mod patience;
+pub mod proof;
+
+use std::time::{Duration, Instant};
+
+use switchboard_actors::ids::SessionKey;
+use switchboard_actors::texts::spoken;
+
+use crate::control::client::{AskError, Sockets};
+use crate::control::{Farewell, Request, Response, RunningTask, Status};
+use crate::foreign::one_line;
+use crate::unit::Unit;
+use help::Origin;
+use proof::{Event, Failure, Gateway, Limits, Proof, Sighting, Step, View};
+
+/// How often a restart is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How long a gateway that must go for the retry may take, beside its own word on that.
+const LEAVE_AT_LEAST: Duration = Duration::from_secs(10);
+
+/// What a restart came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// This instance is ready and stayed so; what went wrong before, if it took the retry.
+    Proved(Sighting, Option<Failure>),
+    /// Nobody is; what went wrong, first and last.
+    Failed(Vec<Failure>),
+    /// Whoever watched does not want to any more.
+    Unwatched,
+}
+
+/// Watches a restart that has begun until it is proved or has failed twice. The gateway's control socket says who is there, its unit what
+/// became of the process. `told` hears every step on the way, in words; once `enough` it ends without a result.
+pub fn prove(sockets: &Sockets, origin: &Origin, limits: Limits, enough: &dyn Fn() -> bool, told: &mut dyn FnMut(&str)) -> Outcome {
+    let mut proof = Proof::begin(Instant::now(), origin.instance, origin.pid, limits);
+    let mut said = None;
+    loop {
+        let (view, status) = look(sockets, origin.unit.as_ref());
+        match proof.step(Instant::now(), Event::Saw(view)) {
+            Step::Watch => {
+                // Said again only when something is new, not whenever time has passed.
+                let news = Some((proof.words(None), status.as_deref().map(workers)));
+                if news != said {
+                    told(&proof.words(status.as_deref().map(at_work).as_deref()));
+                    said = news;
+                }
+            }
+            Step::Retry(failure) => {
+                told(&format!("{failure}; once more"));
+                if let Err(reason) = retry(sockets, origin.unit.as_ref()) {
+                    proof.step(Instant::now(), Event::NotRetried);
+                    return Outcome::Failed(vec![failure, Failure::NotRetried(reason)]);
+                }
+            }
+            Step::Proved(new, before) => return Outcome::Proved(new, before),
+            Step::Failed(failures) => return Outcome::Failed(failures),
+        }
+        std::thread::sleep(LOOK_EVERY);
+        if enough() {
+            return Outcome::Unwatched;
+        }
+    }
+}
+
+/// The times within which a gateway that goes down `within` so long must be back.
+pub fn limits(within: Duration, start: Duration, dwell: Duration) -> Limits {
+    Limits { leave: within.max(LEAVE_AT_LEAST), start, dwell }
+}
+
+/// Who works, since when: counts beyond the first few.
+pub fn at_work(status: &Status) -> String {
+    /// Named at most.
+    const NAMED: usize = 3;
+    let task =
+        |task: &RunningTask| format!("{} for {}", one_line(&task.session.to_string()), spoken(Duration::from_millis(task.for_millis)));
+    let named: Vec<String> = status.running.iter().take(NAMED).map(task).collect();
+    match (status.turns_running, status.turns_running.saturating_sub(named.len() as u64)) {
+        (0, _) => "none running".into(),
+        (count, 0) => format!("{count} running: {}", named.join(", ")),
+        (count, more) => format!("{count} running: {} and {more} more", named.join(", ")),
+    }
+}
+
+/// Whose tasks run.
+pub fn workers(status: &Status) -> Vec<SessionKey> {
+    let mut workers: Vec<SessionKey> = status.running.iter().map(|task| task.session.clone()).collect();
+    workers.sort();
+    workers
+}
+
+fn look(sockets: &Sockets, unit: Option<&Unit>) -> (View, Option<Box<Status>>) {
+    let unit = unit.and_then(Unit::state);
+    let (gateway, status) = match sockets.ask(&Request::Status) {
+        Ok(Response::Status(status)) => {
+            let sighting = Sighting { instance: status.instance, pid: status.pid, ready: status.ready };
+            (Gateway::There(sighting), Some(status))
+        }
+        Err(AskError::NoGateway { .. }) => (Gateway::Nobody, None),
+        _ => (Gateway::Unclear, None),
+    };
+    (View { gateway, unit }, status)
+}
+
+/// Asks the service manager, else the gateway itself if there is one.
+fn retry(sockets: &Sockets, unit: Option<&Unit>) -> Result<(), String> {
+    if let Some(unit) = unit {
+        return unit.restart();
+    }
+    match sockets.ask(&Request::Restart(Farewell { grace_millis: None, reason: Some("the restart before failed".into()) })) {
+        Ok(Response::GoingDown { .. }) => Ok(()),
+        Ok(_) => Err("the gateway that is there would not restart".into()),
+        Err(AskError::NoGateway { .. }) => Err("no gateway is there, and nothing that could start one is known".into()),
+        Err(error) => Err(error.to_string()),
+    }
+}

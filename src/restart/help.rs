@@ -1,0 +1,156 @@
+//! What an operator needs when a restart failed twice: what went wrong, how it is now, the last log lines, and the commands to look further
+//! and to restart by hand.
+//!
+//! Where a gateway came from is read while it still runs: afterwards nobody could say.
+
+use std::fmt::Write as _;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use switchboard_actors::ids::InstanceId;
+
+use super::proof::Failure;
+use crate::control::Status;
+use crate::foreign::one_line;
+use crate::unit::Unit;
+
+/// Log lines that are shown.
+const LINES: u32 = 15;
+/// The end of a log file that is read for them.
+const TAIL: u64 = 16 * 1024;
+
+/// Where a gateway that ran before the restart came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Its life.
+    pub instance: InstanceId,
+    /// Its process.
+    pub pid: u32,
+    /// The unit that it is the main process of.
+    pub unit: Option<Unit>,
+    /// How it was started.
+    command: Vec<String>,
+    /// The file that its log goes to, if it is one.
+    log: Option<PathBuf>,
+}
+
+impl Origin {
+    /// Where the gateway that said this of itself comes from.
+    pub fn of(status: &Status) -> Self {
+        let pid = status.pid;
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let words = line.split(|byte| *byte == 0).filter(|word| !word.is_empty()).map(|word| String::from_utf8_lossy(word).into_owned());
+        let log = std::fs::read_link(format!("/proc/{pid}/fd/2")).ok().filter(|path| path.is_file());
+        Self { instance: status.instance, pid, unit: Unit::of_process(pid), command: words.collect(), log }
+    }
+
+    /// What an operator is told after these failures; how it is now is looked up.
+    pub fn help(&self, failures: &[Failure]) -> String {
+        let state =
+            self.unit.as_ref().map(|unit| unit.in_words().unwrap_or_else(|| format!("{unit}: the service manager does not answer")));
+        let lines = match (&self.unit, &self.log) {
+            (Some(unit), _) => unit.last_lines(LINES),
+            (None, Some(log)) => tail(log),
+            (None, None) => Vec::new(),
+        };
+        self.words(failures, state.as_deref(), &lines)
+    }
+
+    fn words(&self, failures: &[Failure], state: Option<&str>, lines: &[String]) -> String {
+        let mut out = String::from("the restart failed\n");
+        for (number, failure) in failures.iter().enumerate() {
+            _ = writeln!(out, "  {}  {failure}", if number == 0 { "first" } else { "then " });
+        }
+        _ = writeln!(out, "  now    {}", state.unwrap_or("no service manager is known to run it"));
+        match lines {
+            [] => out.push_str("last log lines: none can be read from here; they went where the gateway's stderr goes\n"),
+            lines => {
+                out.push_str("last log lines:\n");
+                lines.iter().for_each(|line| _ = writeln!(out, "  {}", one_line(line)));
+            }
+        }
+        out.push_str("to look further:\n");
+        let (look, by_hand) = match &self.unit {
+            Some(unit) => {
+                let look = vec![unit.by_hand("systemctl", "status"), unit.by_hand("journalctl", "-e -u")];
+                (look, unit.by_hand("systemctl", "restart"))
+            }
+            None => {
+                let log = self.log.iter().map(|log| format!("tail -n 100 {}", quoted(&log.display().to_string())));
+                let words: Vec<String> = self.command.iter().map(|word| quoted(word)).collect();
+                (log.collect(), if words.is_empty() { "switchboard run".into() } else { words.join(" ") })
+            }
+        };
+        look.iter().chain(&[self.check()]).for_each(|line| _ = writeln!(out, "  {line}"));
+        _ = write!(out, "to restart by hand:\n  {by_hand}");
+        out
+    }
+
+    /// The command that checks the configuration that the gateway had.
+    fn check(&self) -> String {
+        let program = self.command.first().map_or("switchboard", String::as_str);
+        let at = self.command.iter().position(|word| word == "--config");
+        let chosen = at.and_then(|at| self.command.get(at + 1)).map(|file| format!(" --config {}", quoted(file))).unwrap_or_default();
+        format!("{}{chosen} check", quoted(program))
+    }
+}
+
+/// The last lines of a file.
+fn tail(path: &Path) -> Vec<String> {
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = std::fs::File::open(path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
+        let mut bytes = Vec::new();
+        file.take(TAIL).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let text = read().unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(LINES as usize)..].iter().map(|line| (*line).to_owned()).collect()
+}
+
+/// A word as a shell takes it for one.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-=:@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::unit::Scope;
+
+    fn origin(unit: Option<Unit>) -> Origin {
+        let command = ["/opt/x/switchboard", "--config", "/etc/my file.toml", "run"];
+        Origin { instance: InstanceId::fresh(), pid: 1, unit, command: command.map(Into::into).into(), log: None }
+    }
+
+    #[test]
+    fn an_operator_is_told_what_is_and_what_to_do() {
+        let failures =
+            [Failure::Died(None, Some("exit code 78: bad configuration".into())), Failure::NeverReady(Duration::from_secs(60), false)];
+        let unit = Unit { name: "switchboard.service".into(), scope: Scope::User };
+        let lines = ["one \"two\" \x1b[31m".to_owned()];
+        assert_eq!(
+            origin(Some(unit)).words(&failures, Some("failed"), &lines),
+            "the restart failed\n  first  the new instance died before it was ready (exit code 78: bad configuration)\n  \
+             then   no new instance came within 1m\n  now    failed\nlast log lines:\n  one \"two\" \\u{1b}[31m\nto look further:\n  \
+             systemctl --user status switchboard.service\n  journalctl --user -e -u switchboard.service\n  \
+             /opt/x/switchboard --config '/etc/my file.toml' check\nto restart by hand:\n  systemctl --user restart switchboard.service"
+        );
+        let alone = origin(None).words(&failures[..1], None, &[]);
+        assert!(alone.ends_with("to restart by hand:\n  /opt/x/switchboard --config '/etc/my file.toml' run"), "{alone}");
+        assert!(alone.contains("no service manager") && alone.contains("none can be read"), "{alone}");
+    }
+
+    #[test]
+    fn words_survive_a_shell() {
+        for (word, expected) in [("/a/b-c", "/a/b-c"), ("a b", "'a b'"), ("it's", r"'it'\''s'"), ("", "''"), ("$x", "'$x'")] {
+            assert_eq!(quoted(word), expected);
+        }
+    }
+}

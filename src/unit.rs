@@ -1,0 +1,187 @@
+//! The systemd unit that runs a gateway: found by its process, asked how it is, started anew, its log read.
+//!
+//! Everything goes through `systemctl` and `journalctl`, whose answers are stable, instead of a library for D-Bus. Nothing here knows what
+//! stands in the unit's file.
+
+use std::fmt;
+use std::process::{Command, Stdio};
+
+use crate::exit;
+use crate::restart::proof::UnitView;
+
+/// Whose service manager runs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The machine's.
+    System,
+    /// That of the user who asks.
+    User,
+}
+
+impl Scope {
+    /// What a command must be given to mean it.
+    pub fn flags(self) -> &'static [&'static str] {
+        match self {
+            Scope::System => &[],
+            Scope::User => &["--user"],
+        }
+    }
+}
+
+/// A unit of a service manager.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unit {
+    /// As `systemctl` knows it.
+    pub name: String,
+    /// Whose it is.
+    pub scope: Scope,
+}
+
+impl Unit {
+    /// The unit whose main process this is. One that merely runs below a unit (a shell's, a job's) has none.
+    pub fn of_process(pid: u32) -> Option<Self> {
+        let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        let unit = Self::of_groups(&groups)?;
+        (unit.state()?.main_pid == Some(pid)).then_some(unit)
+    }
+
+    /// The unit that a process's control groups name (cgroups(7)): the last part of the path in systemd's own hierarchy.
+    fn of_groups(groups: &str) -> Option<Self> {
+        let path = groups.lines().find_map(|line| match line.splitn(3, ':').collect::<Vec<_>>()[..] {
+            [_, "" | "name=systemd", path] => Some(path),
+            _ => None,
+        })?;
+        let name = path.rsplit('/').next().filter(|name| name.ends_with(".service"))?;
+        let scope = if path.contains("/user@") && !name.starts_with("user@") { Scope::User } else { Scope::System };
+        Some(Self { name: name.to_owned(), scope })
+    }
+
+    /// How it is now; none when the manager does not say.
+    pub fn state(&self) -> Option<UnitView> {
+        let properties = "--property=ActiveState,SubState,Result,MainPID,ExecMainPID,ExecMainCode,ExecMainStatus,Job";
+        Some(view(&self.ask("systemctl", &["show", properties, &self.name])?))
+    }
+
+    /// One line on how it is, as the manager sees it.
+    pub fn in_words(&self) -> Option<String> {
+        let text = self.ask("systemctl", &["show", "--property=ActiveState,SubState,Result,NRestarts", &self.name])?;
+        let value = |key: &str| property(&text, key).unwrap_or("?");
+        let (active, sub, result, restarts) = (value("ActiveState"), value("SubState"), value("Result"), value("NRestarts"));
+        Some(format!("{self} is {active} ({sub}), result {result}, restarted {restarts} times by itself"))
+    }
+
+    /// Stops it and starts it anew; does not wait for that.
+    ///
+    /// # Errors
+    /// What the manager said.
+    pub fn restart(&self) -> Result<(), String> {
+        let output = self.command("systemctl", &["restart", "--no-block", &self.name]).output();
+        match output {
+            Ok(output) if output.status.success() => Ok(()),
+            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+            Err(error) => Err(format!("systemctl cannot be run: {error}")),
+        }
+    }
+
+    /// The newest lines of its log, oldest first; none where the journal cannot be read.
+    pub fn last_lines(&self, most: u32) -> Vec<String> {
+        let text =
+            self.ask("journalctl", &["--no-pager", "--quiet", "--output=short-iso", &format!("--lines={most}"), "--unit", &self.name]);
+        text.unwrap_or_default().lines().map(str::to_owned).collect()
+    }
+
+    /// A command for an operator that means this unit.
+    pub fn by_hand(&self, program: &str, verb: &str) -> String {
+        let flags = self.scope.flags().iter().map(|flag| format!(" {flag}")).collect::<String>();
+        format!("{program}{flags} {verb} {}", self.name)
+    }
+
+    fn command(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(self.scope.flags()).args(arguments).stdin(Stdio::null());
+        command
+    }
+
+    fn ask(&self, program: &str, arguments: &[&str]) -> Option<String> {
+        let output = self.command(program, arguments).stderr(Stdio::null()).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// A value in the answer of `systemctl show`.
+fn property<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+}
+
+/// What the answer of `systemctl show` comes to. While a job is queued, or an automatic restart waits, nothing is given up.
+fn view(text: &str) -> UnitView {
+    let value = |key: &str| property(text, key).unwrap_or_default();
+    let idle = matches!(value("Job"), "" | "0");
+    let last_exit = match (value("ExecMainCode"), value("ExecMainStatus").parse::<u8>()) {
+        // The codes of waitid(2).
+        ("1", Ok(code)) => Some(exit::in_words(code)),
+        ("2" | "3", Ok(signal)) => Some(format!("killed by signal {signal}")),
+        _ => None,
+    };
+    let failed = (idle && value("ActiveState") == "failed" && value("SubState") == "failed").then(|| match &last_exit {
+        Some(exit) => format!("{}, {exit}", value("Result")),
+        None => value("Result").to_owned(),
+    });
+    UnitView {
+        main_pid: value("MainPID").parse().ok().filter(|pid| *pid != 0),
+        failed,
+        stopped: idle && value("ActiveState") == "inactive" && value("SubState") == "dead",
+        last_exit,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_names_its_unit() {
+        let check = |groups: &str, expected: Option<(&str, Scope)>| {
+            let found = Unit::of_groups(groups);
+            assert_eq!(found.as_ref().map(|unit| (unit.name.as_str(), unit.scope)), expected, "{groups:?}");
+        };
+        check("0::/system.slice/switchboard.service\n", Some(("switchboard.service", Scope::System)));
+        check("0::/user.slice/user-7.slice/user@7.service/app.slice/switchboard.service", Some(("switchboard.service", Scope::User)));
+        check("4:memory:/x\n1:name=systemd:/system.slice/gate.service\n0::/", Some(("gate.service", Scope::System)));
+        check("0::/user.slice/user-0.slice/session-3.scope", None);
+        check("0::/user.slice/user-7.slice/user@7.service", Some(("user@7.service", Scope::System)));
+        check("0::/", None);
+        check("", None);
+    }
+
+    #[test]
+    fn nothing_is_given_up_while_the_manager_is_about_to_start_it() {
+        let check = |text: &str, main_pid: Option<u32>, failed: Option<&str>, stopped: bool, last_exit: Option<&str>| {
+            let expected = UnitView { main_pid, failed: failed.map(Into::into), stopped, last_exit: last_exit.map(Into::into) };
+            assert_eq!(view(&text.replace(' ', "\n")), expected, "{text}");
+        };
+        check("ActiveState=active SubState=running Result=success MainPID=7 ExecMainCode=0 ExecMainStatus=0", Some(7), None, false, None);
+        check(
+            "ActiveState=activating SubState=auto-restart Result=exit-code MainPID=0 ExecMainCode=1 ExecMainStatus=70",
+            None,
+            None,
+            false,
+            Some("exit code 70: gave up"),
+        );
+        let failed = "ActiveState=failed SubState=failed Result=exit-code MainPID=0 ExecMainCode=1 ExecMainStatus=78";
+        let exit = "exit code 78: bad configuration";
+        check(failed, None, Some(&format!("exit-code, {exit}")), false, Some(exit));
+        check(&format!("{failed} Job=12"), None, None, false, Some(exit));
+        let before = "ActiveState=failed SubState=failed-before-auto-restart Result=signal MainPID=0 ExecMainCode=2 ExecMainStatus=9";
+        check(before, None, None, false, Some("killed by signal 9"));
+        let stopped = "ActiveState=inactive SubState=dead Result=success MainPID=0 ExecMainCode=1 ExecMainStatus=0";
+        check(stopped, None, None, true, Some("exit code 0: stopped as asked"));
+        check(&format!("{stopped} Job=12"), None, None, false, Some("exit code 0: stopped as asked"));
+    }
+}
