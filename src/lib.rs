@@ -10,6 +10,7 @@ pub mod exit;
 pub mod foreign;
 pub mod handover;
 pub mod http;
+pub mod install;
 pub mod lock;
 pub mod log;
 pub mod restart;
