@@ -9,6 +9,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
+use switchboard_actors::children::ProcessGroups;
 use switchboard_actors::clock::Clock;
 use switchboard_actors::ids::InstanceId;
 use switchboard_actors::ledger::memory::MemoryLedger;
@@ -176,6 +177,7 @@ impl Life {
             agents: parts.agents,
             io: io.clone(),
             agent_runtime: agents,
+            reaper: Arc::new(ProcessGroups),
             bulletin: Box::new(move |news| _ = bulletin.send(news)),
         });
         parts.log.connect(gateway.supervisor.clone().recipient());

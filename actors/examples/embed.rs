@@ -25,6 +25,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use switchboard_actors::agent::Agent;
 use switchboard_actors::agent::demo::Demo;
+use switchboard_actors::children::ProcessGroups;
 use switchboard_actors::clock::Clock;
 use switchboard_actors::ids::{Account, AdapterName, AgentName, Cursor, DeliveryId, MessageId, RoomId, UserId};
 use switchboard_actors::ledger::sqlite::SqliteLedger;
@@ -109,6 +110,7 @@ fn start_gateway(counter: &Counter, io: Handle, agents: Handle) -> Result<(Gatew
         agents: HashMap::from([(AgentName::new("demo"), Arc::new(Demo) as Arc<dyn Agent>)]),
         io,
         agent_runtime: agents,
+        reaper: Arc::new(ProcessGroups),
         // Called on the arbiter: it must not block.
         bulletin: Box::new(move |bulletin| match bulletin {
             Bulletin::Ready => {

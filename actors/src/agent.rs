@@ -13,6 +13,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::children::Child;
 use crate::ids::{SessionKey, TurnId};
 use crate::shutdown::ShutdownKind;
 
@@ -36,6 +37,17 @@ pub struct Task {
     pub session: SessionKey,
     /// The conversation so far, oldest first; its last `User` entries are what is to be answered.
     pub history: Vec<Entry>,
+    /// What was decided since this turn was last cut: what [`Report::approval`] answers at once.
+    pub decisions: Vec<Decision>,
+}
+
+/// What somebody answered an agent that asked for approval.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The call that it speaks of.
+    pub call: String,
+    /// Whether it may be made.
+    pub approved: bool,
 }
 
 /// One entry of a transcript.
@@ -70,6 +82,20 @@ pub enum Entry {
         call: String,
         /// The result, or `None`: unknown, the call may have had effects.
         result: Option<String>,
+    },
+    /// The agent asked whether it may do something; the turn waits for a decision.
+    Asked {
+        /// The id of the call that it wants to make, unique within its turn.
+        call: String,
+        /// The question, as the chat was told it.
+        question: String,
+    },
+    /// Somebody decided.
+    Decided {
+        /// The call's id.
+        call: String,
+        /// Whether it may be made.
+        approved: bool,
     },
     /// The turn above was cut here, before it was answered.
     Cut,
@@ -113,6 +139,22 @@ pub enum News {
         /// Fires when it is durable; dropped when the turn is no longer this run's.
         durable: oneshot::Sender<()>,
     },
+    /// A child process works for this run. The agent gives it something to do once it is on record.
+    Child {
+        /// The child.
+        child: Child,
+        /// Fires when it is durable; dropped when the turn is no longer this run's.
+        durable: oneshot::Sender<()>,
+    },
+    /// It may go no further without somebody's approval.
+    Ask {
+        /// The id of the call that it wants to make.
+        call: String,
+        /// What the chat is asked.
+        question: String,
+        /// Fires when it is decided; dropped when the turn is no longer this run's.
+        decided: oneshot::Sender<bool>,
+    },
     /// The agent asks the gateway to go down or start again. The turn is closed by the transaction that records it.
     GoDown {
         /// What is asked for.
@@ -149,6 +191,23 @@ impl Report {
         let (durable, done) = oneshot::channel();
         self.say(News::Step { entry, durable }).await?;
         done.await.map_err(|_| TurnLost)
+    }
+
+    /// Records a child process, so that it is killed whatever becomes of the gateway: with this run when it is cut, else by the next start, before
+    /// the turn may run again. Returns once it is durable; only then give the child something to do.
+    pub async fn child(&self, child: Child) -> Result<(), TurnLost> {
+        let (durable, done) = oneshot::channel();
+        self.say(News::Child { child, durable }).await?;
+        done.await.map_err(|_| TurnLost)
+    }
+
+    /// Asks the chat whether `call` may be made, and waits for as long as it takes. The turn is durable while it waits, counts as idle and may
+    /// outlive the gateway: then the agent runs again, and the same question (by its `call`) is answered at once. So nothing else of the run may
+    /// be under way meanwhile; a tool call without a result is closed as unknown.
+    pub async fn approval(&self, call: impl Into<String>, question: impl Into<String>) -> Result<bool, TurnLost> {
+        let (decided, decision) = oneshot::channel();
+        self.say(News::Ask { call: call.into(), question: question.into(), decided }).await?;
+        decision.await.map_err(|_| TurnLost)
     }
 
     /// Asks the gateway to go down or start again; the only way an agent can. The run ends with it: `answer` closes the turn.

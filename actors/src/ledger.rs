@@ -16,8 +16,8 @@ mod undo;
 pub mod writer;
 
 pub use questions::{
-    CutTurn, InstanceFacts, Knowledge, LedgerFacts, OpenCommand, OpenRequest, OpenWork, PairRow, Paired, Question, RoomLine, SessionView,
-    TurnRow, WaitingSession,
+    CutTurn, InstanceFacts, Knowledge, LedgerFacts, LeftChild, OpenCommand, OpenRequest, OpenWork, PairRow, Paired, Question, RoomLine,
+    SessionView, TurnRow, WaitingSession,
 };
 pub use steps::{
     Accept, Accepted, Born, Clear, Done, End, Ending, Fate, Finish, NoticeKind, OutboxRow, OutboxState, PairCode, Request, Resume, Settle,

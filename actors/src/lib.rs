@@ -1,6 +1,7 @@
 //! The actor system of Switchboard.
 pub mod adapter;
 pub mod agent;
+pub mod children;
 pub mod clock;
 pub mod desk;
 mod exchange;

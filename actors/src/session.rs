@@ -12,6 +12,7 @@ use std::time::Duration;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Recipient, SpawnHandle, Supervised};
 
 use crate::agent::{Agent, News, Task};
+use crate::children::Reaper;
 use crate::clock::Clock;
 use crate::desk::access::Doors;
 use crate::ids::{InstanceId, OutboxId, Seq, Sequence, SessionKey, TurnId};
@@ -42,6 +43,8 @@ pub struct Shared {
     pub agents: tokio::runtime::Handle,
     /// The way to the ledger.
     pub ledger: LedgerLine,
+    /// Ends the children of agents.
+    pub reaper: Arc<dyn Reaper>,
     /// Who may speak: checked again when a turn starts.
     pub doors: Doors,
     /// The lines to the supervisor.
@@ -157,13 +160,20 @@ impl SessionActor {
                 let waiting = self.machine.waiting();
                 self.tell(SessionNews::Turn { session: self.key.clone(), since: None, waiting });
             }
-            Effect::Run { turn, attempt, history } => {
-                let task = Task { turn, attempt, session: SessionKey::clone(&self.key), history };
+            Effect::Run { turn, attempt, history, decisions } => {
+                let task = Task { turn, attempt, session: SessionKey::clone(&self.key), history, decisions };
                 tracing::debug!(session = %self.key, %turn, attempt, "turn started");
                 self.work = Some(Work::begin(&self.shared, &self.post.agent, task, ctx));
                 Self::show_work(turn, self.shared.settings.session.typing_after, ctx);
             }
+            Effect::Continue { approved } => {
+                if let Some(work) = &mut self.work {
+                    work.decide(approved);
+                    Self::show_work(work.turn(), self.shared.settings.session.typing_after, ctx);
+                }
+            }
             Effect::Abort => {
+                self.end_children();
                 if let Some(work) = self.work.take() {
                     work.abort(self.shared.settings.runs.abandon_after, self.shared.upward.session.clone());
                 }
@@ -198,6 +208,18 @@ impl SessionActor {
         });
     }
 
+    /// Whatever its children left behind goes with a run, also when its agent does not yield. Then they need no record any more.
+    fn end_children(&mut self) {
+        let Some(work) = &mut self.work else { return };
+        let children = work.take_children();
+        for child in &children {
+            self.shared.reaper.end(child);
+        }
+        if !children.is_empty() {
+            self.shared.ledger.lazily(Step::ChildrenGone { turn: work.turn() });
+        }
+    }
+
     fn write_start(&mut self, step: Step, ctx: &mut Context<Self>) {
         let me = ctx.address();
         self.shared.ledger.write(step, move |result| me.do_send(StartWritten(result)));
@@ -208,7 +230,10 @@ impl SessionActor {
             ctx.cancel_future(alarm);
         }
         self.parts = self.word_the_end(run, word);
-        self.work = None;
+        if !matches!(end, End::Asks { .. }) {
+            self.end_children();
+            self.work = None;
+        }
         if let (Some(draft), Some(first)) = (self.draft.take(), self.parts.first_mut()) {
             first.id = draft;
         }
@@ -219,12 +244,18 @@ impl SessionActor {
     }
 
     /// The rows of what the chat is told. The first part is written as `sending`, so that one commit serves both.
-    fn word_the_end(&self, run: &Run, word: Say) -> Vec<OutboxRow> {
-        let texts = &self.shared.settings.texts;
+    fn word_the_end(&mut self, run: &Run, word: Say) -> Vec<OutboxRow> {
+        let shared = self.shared.clone();
+        let texts = &shared.settings.texts;
         let (word, text) = match word {
             Say::Nothing => return Vec::new(),
             Say::Answer(text) if text.trim().is_empty() => (Word::Failed, texts.empty.plain()),
             Say::Answer(text) => (Word::Answer, text),
+            // What it said so far stands above the question: a draft becomes its first part.
+            Say::Question(question) => {
+                let so_far = self.work.as_mut().filter(|_| self.draft.is_some()).map(Work::take_text).unwrap_or_default();
+                (Word::Approval, so_far + &texts.approval.render(&[("question", &question)]))
+            }
             Say::Failed(reason) => (Word::Failed, texts.failed.render(&[("cause", &reason)])),
             Say::TooLong(limit) => {
                 let session = &self.shared.settings.session;
@@ -392,9 +423,11 @@ impl Handler<Reported> for SessionActor {
     type Result = ();
 
     fn handle(&mut self, Reported { turn, attempt, news }: Reported, ctx: &mut Context<Self>) {
-        if self.machine.run().is_none_or(|run| (run.turn, run.attempt) != (turn, attempt)) {
+        if self.work.as_ref().is_none_or(|work| work.key() != (turn, attempt)) {
             return;
         }
+        // An agent that was told to go on runs under the attempt that the decision began.
+        let Some(attempt) = self.machine.run().map(|run| run.attempt) else { return };
         match news {
             News::Alive => self.on(Event::Progress, ctx),
             News::Text(piece) => {
@@ -408,6 +441,23 @@ impl Handler<Reported> for SessionActor {
                         let _ = durable.send(());
                     }
                 });
+            }
+            News::Child { child, durable } => {
+                if let Some(work) = &mut self.work {
+                    work.add_child(child.clone());
+                }
+                self.shared.ledger.must(Step::Child { turn, attempt, child }, move |result| {
+                    if result == Ok(Done::Ok) {
+                        let _ = durable.send(());
+                    }
+                });
+            }
+            News::Ask { call, question, decided } => {
+                if let Some(work) = &mut self.work
+                    && work.ask(&call, decided)
+                {
+                    self.on(Event::Ask { call, question }, ctx);
+                }
             }
             News::GoDown { kind, answer } => {
                 let request = crate::ledger::Request { kind, instance: self.shared.instance };
@@ -445,7 +495,7 @@ impl Handler<RunOver> for SessionActor {
     type Result = ();
 
     fn handle(&mut self, RunOver { turn, attempt, end }: RunOver, ctx: &mut Context<Self>) {
-        if self.machine.run().is_none_or(|run| (run.turn, run.attempt) != (turn, attempt)) {
+        if self.work.as_ref().is_none_or(|work| work.key() != (turn, attempt)) {
             return;
         }
         let end = match end {

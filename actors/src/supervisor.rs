@@ -21,6 +21,7 @@ use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Supervise
 
 use crate::adapter::{self, AdapterActor};
 use crate::agent::Agent;
+use crate::children::Reaper;
 use crate::clock::Clock;
 use crate::desk::Desk;
 use crate::desk::access::Doors;
@@ -65,6 +66,8 @@ pub struct Ports {
     pub io: tokio::runtime::Handle,
     /// Where agents run: apart from everything else, since one that blocks its thread cannot be stopped.
     pub agent_runtime: tokio::runtime::Handle,
+    /// Ends what agents leave behind.
+    pub reaper: Arc<dyn Reaper>,
     /// Is told what whoever embeds the gateway must know. Called on the arbiter; must not block.
     pub bulletin: Box<dyn Fn(Bulletin)>,
 }
@@ -153,7 +156,7 @@ impl Supervisor {
     }
 
     fn build(ports: Ports, instance: InstanceId, nursery: Nursery, ctx: &mut Context<Self>) -> Self {
-        let Ports { settings, clock, version, ledger, place, marker, adapters, agents, io, agent_runtime, bulletin } = ports;
+        let Ports { settings, clock, version, ledger, place, marker, adapters, agents, io, agent_runtime, reaper, bulletin } = ports;
         let me = ctx.address();
         let upward = Arc::new(Upward {
             offered: me.clone().recipient(),
@@ -196,6 +199,7 @@ impl Supervisor {
                 instance,
                 agents: agent_runtime,
                 ledger: line.clone(),
+                reaper,
                 upward: upward.clone(),
             }),
             settings,

@@ -10,7 +10,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 /// Everything that a template may ask for.
-pub const PLACEHOLDERS: [&str; 7] = ["left", "downtime", "cause", "attempts", "members", "count", "code"];
+pub const PLACEHOLDERS: [&str; 8] = ["left", "downtime", "cause", "attempts", "members", "count", "code", "question"];
 
 /// One text of the gateway.
 #[derive(Clone, PartialEq, Eq)]
@@ -131,6 +131,8 @@ texts! {
     interrupted,
     /// A turn was cut too often.
     parked,
+    /// An agent asks for approval.
+    approval,
     /// A turn could not be answered.
     failed,
     /// The agent had nothing to say.
@@ -163,10 +165,14 @@ texts! {
     new,
     /// /retry with nothing to retry.
     nothing_to_retry,
+    /// /approve or /deny with nothing to decide.
+    nothing_to_decide,
     /// /status, while a task runs.
     status_running,
     /// /status, while a cut task waits.
     status_cut,
+    /// /status of a turn that asks for approval.
+    status_asks,
     /// /status, while nothing runs.
     status_idle,
     /// /queue.

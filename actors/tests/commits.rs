@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use switchboard_actors::children::ProcessGroups;
 use switchboard_actors::clock::Clock;
 use switchboard_actors::ids::{AdapterName, AgentName};
 use switchboard_actors::ledger::memory::MemoryLedger;
@@ -57,6 +58,7 @@ fn a_message_waits_for_two_commits() {
             agents: HashMap::from([(AgentName::new("oracle"), Arc::new(Oracle) as Arc<_>)]),
             io: runtime.clone(),
             agent_runtime: runtime,
+            reaper: Arc::new(ProcessGroups),
             bulletin: Box::new(move |news| _ = bulletin.send(news)),
         });
         while bulletins.recv().await.expect("the supervisor lives") != Bulletin::Ready {}

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use switchboard_actors::agent::Entry;
+use switchboard_actors::children::Child;
 use switchboard_actors::clock::Wall;
 use switchboard_actors::ids::{
     Account, AdapterName, ChatId, Cursor, DeliveryId, InstanceId, MessageId, OutboxId, Seq, SessionKey, TurnId, UserId,
@@ -121,10 +122,14 @@ impl Player {
                 Step::Resume(Resume { turn, attempt, instance: instance(a), at, history: u32::from(c % 12) })
             }
             22 => Step::Unstart { turn, attempt },
+            23 if c.is_multiple_of(4) => Step::ChildrenGone { turn },
+            23 if c.is_multiple_of(3) => {
+                Step::Child { turn, attempt, child: Child { group: u32::from(d % 3), started: 1, boot: "b".into() } }
+            }
             23 | 24 => Step::Progress { turn, attempt, entry: entry(c, d) },
             25..=28 => self.finish(rest),
             29 => {
-                let word = [Word::Interrupted, Word::Parked, Word::Failed][usize::from(c % 3)];
+                let word = [Word::Interrupted, Word::Parked, Word::Failed, Word::Approval][usize::from(c % 4)];
                 let turn = (!d.is_multiple_of(5)).then_some(turn);
                 Step::Tell(self.outbox(rest, turn, What::Reply { word }, OutboxState::Due))
             }
@@ -162,11 +167,12 @@ impl Player {
 
     fn finish(&mut self, (a, b, c, d): (u8, u8, u8, u8)) -> Step {
         let (turn, attempt) = self.turn(b);
-        let end = match c % 6 {
+        let end = match c % 7 {
             0 | 1 => End::Answered(format!("answer {turn}")),
             2 => End::Interrupted { cause: "restart".into() },
             3 => End::Failed { reason: "no".into() },
             4 => End::Stopped,
+            5 => End::Asks { call: format!("c{}", d % 3), question: "may I?".into() },
             _ => End::Superseded,
         };
         let request = d.is_multiple_of(9).then(|| request(a));
@@ -177,8 +183,9 @@ impl Player {
     fn accept(&mut self, (a, b, c, d): (u8, u8, u8, u8)) -> Step {
         let seq = self.number(d);
         self.rows.push(seq);
-        let what = match c % 10 {
+        let what = match c % 11 {
             0 | 1 => Accepted::Retry,
+            10 => Accepted::Decision { approved: b.is_multiple_of(2) },
             2 => Accepted::Command { text: "/status".into() },
             3 => Accepted::Request(request(b)),
             4 => Accepted::Refused { reason: "too many".into() },

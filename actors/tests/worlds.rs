@@ -14,6 +14,8 @@ mod access;
 mod adapters;
 #[path = "worlds/announce.rs"]
 mod announce;
+#[path = "worlds/approvals.rs"]
+mod approvals;
 #[path = "worlds/busy.rs"]
 mod busy;
 #[path = "worlds/commands.rs"]

@@ -51,7 +51,7 @@ pub(super) fn status(status: &Status) -> String {
 
 pub(super) fn turns(turns: &[TurnRow]) -> String {
     let row = |turn: &TurnRow| {
-        let state = format!("{:?}", turn.state).to_lowercase();
+        let state = if turn.asks { "asks".to_owned() } else { format!("{:?}", turn.state).to_lowercase() };
         let cause = turn.cause.as_deref().map(one_line).unwrap_or_default();
         vec![turn.turn.to_string(), state, turn.attempt.to_string(), ago(turn.since), session(&turn.session), cause]
     };

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use switchboard_actors::children::ProcessGroups;
 use switchboard_actors::clock::Clock;
 use switchboard_actors::ids::{AdapterName, AgentName};
 use switchboard_actors::ledger::Ledger;
@@ -74,6 +75,7 @@ impl Life {
             agents: HashMap::from([(AgentName::new("oracle"), Arc::new(Oracle) as Arc<_>)]),
             io: runtime.clone(),
             agent_runtime: runtime,
+            reaper: Arc::new(ProcessGroups),
             bulletin: Box::new(move |bulletin| (told.borrow_mut())(bulletin)),
         });
         is_ready.await.expect("a gateway becomes ready");

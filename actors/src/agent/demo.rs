@@ -21,6 +21,7 @@ const PIECES: usize = 20;
 const HELP: &str = "I am the demo agent: I have no model and repeat what you say. I can also:
 work for 30s (or 2m, up to 1h): work visibly for that long
 tool: call a tool and tell its result
+ask: ask for your approval first
 fail: give up for good
 busy: fail in a way that may pass
 say nothing: answer with an empty text
@@ -68,6 +69,7 @@ enum Wish {
     TooLong(Duration),
     Block(Duration),
     Tool,
+    Ask,
     Fail,
     Busy,
     Nothing,
@@ -87,6 +89,7 @@ impl Wish {
         }
         match wish.as_str() {
             "tool" => Self::Tool,
+            "ask" => Self::Ask,
             "fail" => Self::Fail,
             "busy" => Self::Busy,
             "say nothing" => Self::Nothing,
@@ -105,6 +108,10 @@ async fn perform(wish: Wish, attempt: u32, report: &Report) -> Result<Result<Ans
         Wish::Nothing => String::new(),
         Wish::Work(span) => return Ok(Ok(Answer { text: work(span, report).await? })),
         Wish::Tool => return Ok(Ok(Answer { text: use_tool(attempt, report).await? })),
+        Wish::Ask => match report.approval("demo", "May I say something nice?").await? {
+            true => "You are doing great.".to_owned(),
+            false => "Then I say nothing.".to_owned(),
+        },
         Wish::Fail => return Ok(Err(AgentError::Failed("you asked me to fail".into()))),
         Wish::Busy => return Ok(Err(AgentError::Unavailable("you asked me to be busy".into()))),
         Wish::Panic => panic!("the demo agent was asked to panic"),
@@ -173,7 +180,13 @@ mod tests {
     }
 
     fn task(history: Vec<Entry>) -> Task {
-        Task { turn: TurnId(Seq(1)), attempt: 1, session: SessionKey { chat: ChatId::new("web", "1"), member: None }, history }
+        Task {
+            turn: TurnId(Seq(1)),
+            attempt: 1,
+            session: SessionKey { chat: ChatId::new("web", "1"), member: None },
+            history,
+            decisions: Vec::new(),
+        }
     }
 
     /// Runs a task to its end; also what it streamed, and its steps.
@@ -188,7 +201,8 @@ mod tests {
                     steps.push(entry);
                     let _ = durable.send(());
                 }
-                News::Alive | News::GoDown { .. } => {}
+                News::Ask { decided, .. } => _ = decided.send(true),
+                News::Alive | News::Child { .. } | News::GoDown { .. } => {}
             }
         }
         (run.await.expect("the run does not panic"), pieces, steps)

@@ -15,6 +15,10 @@ pub enum Command {
     New,
     /// `/retry`
     Retry,
+    /// `/approve`
+    Approve,
+    /// `/deny`
+    Deny,
     /// `/queue`
     Queue,
     /// `/whoami`
@@ -53,6 +57,8 @@ pub fn parse(text: &str) -> Option<Command> {
         ("stop", _) => Command::Stop,
         ("new", _) => Command::New,
         ("retry", _) => Command::Retry,
+        ("approve", _) => Command::Approve,
+        ("deny", _) => Command::Deny,
         ("queue", _) => Command::Queue,
         ("whoami", _) => Command::Whoami,
         ("sessions", _) => Command::Sessions,
@@ -73,6 +79,8 @@ mod tests {
         check("  /STOP now please", Some(Command::Stop));
         check("/stop all", Some(Command::StopAll));
         check("/retry", Some(Command::Retry));
+        check("/approve", Some(Command::Approve));
+        check("/deny it", Some(Command::Deny));
         check("/frobnicate", Some(Command::Unknown));
         check("/etc/hosts is broken", None);
         check("/", None);

@@ -3,6 +3,7 @@
 //! An engine's tests call [`check_all`] with a way to make an empty ledger. The cases speak in steps and questions alone and know
 //! nothing of any engine. Random lives that compare whole engines stand in `tests/ledger_engines.rs`.
 
+mod approvals;
 mod intake;
 mod post;
 mod script;
@@ -24,7 +25,7 @@ pub struct Case {
 
 /// Every case.
 pub fn cases() -> Vec<Case> {
-    [intake::CASES, turns::CASES, post::CASES, upkeep::CASES].concat()
+    [intake::CASES, turns::CASES, approvals::CASES, post::CASES, upkeep::CASES].concat()
 }
 
 /// Plays every case, each on a ledger of its own.

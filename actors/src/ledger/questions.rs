@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::steps::{Ending, OutboxRow, OutboxState, Request, TurnState};
+use crate::children::Child;
 use crate::clock::Wall;
 use crate::ids::{Account, AdapterName, ChatId, Cursor, InstanceId, OutboxId, Seq, SessionKey, TurnId, UserId};
 use crate::platform::Voice;
@@ -107,8 +108,11 @@ pub struct InstanceFacts {
 /// Everything open.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OpenWork {
-    /// Turns that were cut and are not closed, oldest first.
+    /// Turns that were cut, are not closed, and wait for a word of theirs: not those that ask for approval, nor those for which a /retry waits.
+    /// Oldest first.
     pub cut: Vec<CutTurn>,
+    /// Children of turns, by turn.
+    pub children: Vec<LeftChild>,
     /// Sessions with waiting rows, by their oldest row.
     pub waiting: Vec<WaitingSession>,
     /// Commands that were accepted and not settled, oldest first.
@@ -120,6 +124,17 @@ pub struct OpenWork {
     /// Chats whose newest "down" or "saved" notice (sent, being sent or unknown) has no later "back" notice: the shutdown it spoke of, and when it
     /// was written.
     pub told_down: Vec<(ChatId, InstanceId, Wall)>,
+}
+
+/// A child process that was on record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftChild {
+    /// Whose it was.
+    pub turn: TurnId,
+    /// The instance that started it.
+    pub instance: InstanceId,
+    /// It.
+    pub child: Child,
 }
 
 /// A turn that was cut.
@@ -201,6 +216,9 @@ pub struct TurnRow {
     pub since: Wall,
     /// Why it was cut.
     pub cause: Option<String>,
+    /// Whether it waits for an approval.
+    #[serde(default)]
+    pub asks: bool,
 }
 
 /// What one session has open.

@@ -199,6 +199,8 @@ impl Book {
             Step::Resume(resume) => self.resume(resume),
             Step::Unstart { turn, attempt } => self.unstart(*turn, *attempt),
             Step::Progress { turn, attempt, entry } => self.progress(*turn, *attempt, entry),
+            Step::Child { turn, attempt, child } => self.child(*turn, *attempt, child),
+            Step::ChildrenGone { turn } => self.children_gone(*turn),
             Step::Finish(finish) => self.finish(finish),
             Step::Tell(row) => self.tell(row),
             Step::Notice(row) => self.notice(row),

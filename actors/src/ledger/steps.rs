@@ -10,7 +10,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::agent::Entry;
+use crate::agent::{Decision, Entry};
+use crate::children::Child;
 use crate::clock::Wall;
 use crate::ids::{Account, AdapterName, ChatId, Cursor, DeliveryId, InstanceId, MessageId, OutboxId, Seq, SessionKey, TurnId, UserId};
 use crate::platform::Voice;
@@ -69,6 +70,20 @@ pub enum Step {
         attempt: u32,
         /// The entry.
         entry: Entry,
+    },
+    /// A child process works for a running turn. → [`Done::Ok`], also when it is there already; [`Done::Lost`] when (turn, attempt) is not running.
+    Child {
+        /// The turn.
+        turn: TurnId,
+        /// Its attempt.
+        attempt: u32,
+        /// The child.
+        child: Child,
+    },
+    /// The children of a turn were killed. → [`Done::Ok`]
+    ChildrenGone {
+        /// The turn.
+        turn: TurnId,
     },
     /// A running turn ends. → [`Done::Ok`], also for a repeat of the very same end, whose first commit was unknown; [`Done::Lost`] when
     /// (turn, attempt) is not running: then nothing changes, and none of its replies is stored.
@@ -192,9 +207,9 @@ pub enum Done {
         /// The session of an earlier accept whose row still waits, to be woken in case it never heard.
         waiting: Option<SessionKey>,
     },
-    /// An accept took effect; /retry rows say whether there is a turn to run again (else the row is closed).
+    /// An accept took effect; rows of /retry, /approve and /deny say whether there is a turn to run again (else the row is closed).
     Accepted {
-        /// False for a retry with nothing to retry.
+        /// False for a retry with nothing to retry, or a decision with nothing to decide.
         retryable: bool,
     },
     /// What a clear closed.
@@ -289,6 +304,12 @@ pub enum Accepted {
     },
     /// /retry: a row that waits its turn like a message. With nothing to retry it is closed at once.
     Retry,
+    /// /approve or /deny: decides what the session's newest turn asks, and becomes a row that waits its turn like a /retry of it. With nothing to
+    /// decide it is closed at once.
+    Decision {
+        /// Whether the call may be made.
+        approved: bool,
+    },
     /// A command that the desk carries out; the row is open until it is settled, so that a crash cannot swallow the answer.
     Command {
         /// As it was written.
@@ -396,6 +417,8 @@ pub struct Started {
     pub asked_by: (UserId, String),
     /// Rows that still wait in this session.
     pub left: u32,
+    /// What was decided since it was last cut.
+    pub decisions: Vec<Decision>,
 }
 
 /// The end of a turn.
@@ -420,6 +443,13 @@ pub struct Finish {
 pub enum End {
     /// With an answer, which joins the transcript.
     Answered(String),
+    /// It waits for somebody's approval: `Interrupted`, and run again by the decision.
+    Asks {
+        /// The id of the call that needs it.
+        call: String,
+        /// What the chat is asked.
+        question: String,
+    },
     /// Cut; it can be run again. Adds no strike: only recovery counts unclean ends.
     Interrupted {
         /// Why, in words.
@@ -441,7 +471,7 @@ impl End {
     pub fn state(&self) -> TurnState {
         match self {
             End::Answered(_) => TurnState::Answered,
-            End::Interrupted { .. } => TurnState::Interrupted,
+            End::Asks { .. } | End::Interrupted { .. } => TurnState::Interrupted,
             End::Failed { .. } => TurnState::Failed,
             End::Stopped => TurnState::Stopped,
             End::Superseded => TurnState::Superseded,
@@ -457,7 +487,7 @@ pub enum TurnState {
     Running,
     /// Answered; only ever delivered from here.
     Answered,
-    /// Cut; can be run again.
+    /// Cut, or waiting for an approval; can be run again.
     Interrupted,
     /// Cut too often; waits for /retry.
     Parked,
@@ -563,6 +593,8 @@ pub enum Word {
     Answer,
     /// The turn was cut.
     Interrupted,
+    /// The turn asks for approval.
+    Approval,
     /// The turn was cut too often.
     Parked,
     /// The turn could not be answered.

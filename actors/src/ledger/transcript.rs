@@ -3,7 +3,7 @@
 //! Pure text work on [`Entry`] lists, the same for every engine, so that no engine can hand out a conversation with a dangling
 //! tool call. It never reads or stores anything.
 
-use crate::agent::Entry;
+use crate::agent::{Decision, Entry};
 use crate::ids::TurnId;
 
 /// What is to be done with an entry that an agent reports.
@@ -38,7 +38,9 @@ pub(super) fn join(entries: &[Entry], entry: &Entry) -> Join {
         }
         Entry::Assistant { .. } if attempt.last() == Some(entry) => Join::Known,
         Entry::Assistant { .. } => Join::Append,
-        Entry::User { .. } | Entry::Cut => Join::Refused("only tool calls, their results and the agent's words are progress"),
+        Entry::User { .. } | Entry::Asked { .. } | Entry::Decided { .. } | Entry::Cut => {
+            Join::Refused("only tool calls, their results and the agent's words are progress")
+        }
     }
 }
 
@@ -53,10 +55,25 @@ pub(super) fn missing_results<'a>(entries: impl IntoIterator<Item = &'a Entry>) 
                     open.remove(at);
                 }
             }
-            Entry::User { .. } | Entry::Assistant { .. } | Entry::Cut => {}
+            Entry::User { .. } | Entry::Assistant { .. } | Entry::Asked { .. } | Entry::Decided { .. } | Entry::Cut => {}
         }
     }
     open.into_iter().map(|call| Entry::ToolResult { call: call.to_owned(), result: None }).collect()
+}
+
+/// What was decided since the last cut. What was allowed to a run that was cut is asked again: it may go another way.
+pub(super) fn decisions(own: &[Entry]) -> Vec<Decision> {
+    let mut decided: Vec<Decision> = own
+        .iter()
+        .rev()
+        .take_while(|entry| !matches!(entry, Entry::Cut))
+        .filter_map(|entry| match entry {
+            Entry::Decided { call, approved } => Some(Decision { call: call.clone(), approved: *approved }),
+            _ => None,
+        })
+        .collect();
+    decided.reverse();
+    decided
 }
 
 /// What an agent is shown: the tail of earlier turns (oldest first), then the turn itself, ending in what is to be answered.
@@ -145,6 +162,14 @@ mod tests {
     fn every_call_gets_a_result() {
         let entries = [call("1"), result("1", Some("a")), call("1"), call("2")];
         assert_eq!(missing_results(&entries), [result("1", None), result("2", None)]);
+    }
+
+    #[test]
+    fn g14_a_decision_holds_until_the_next_cut() {
+        let decided = |call: &str, approved| Entry::Decided { call: call.into(), approved };
+        let entries = [user("do"), decided("1", true), Entry::Cut, decided("2", false), user("more"), decided("3", true)];
+        let found: Vec<_> = decisions(&entries).into_iter().map(|decision| (decision.call, decision.approved)).collect();
+        assert_eq!(found, [("2".to_owned(), false), ("3".to_owned(), true)]);
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub(super) struct Before {
     pub(super) strikes: u32,
     pub(super) since: Wall,
     pub(super) cause: Option<String>,
+    #[serde(default)]
+    pub(super) asks: Option<String>,
     pub(super) newest: Seq,
     pub(super) start: Seq,
     /// How many entries its transcript had.
@@ -39,6 +41,8 @@ pub(super) struct SupersededTurn {
     pub(super) turn: TurnId,
     pub(super) state: TurnState,
     pub(super) since: Wall,
+    #[serde(default)]
+    pub(super) asks: Option<String>,
     /// Its inbox rows, which were claimed.
     pub(super) rows: Vec<Seq>,
 }

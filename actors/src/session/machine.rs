@@ -14,7 +14,7 @@
 
 use std::time::Duration;
 
-use crate::agent::Entry;
+use crate::agent::{Decision, Entry};
 use crate::clock::Moment;
 use crate::ids::{MessageId, OutboxId, Seq, TurnId, UserId};
 use crate::ledger::{Done, End, Request, Started, Take};
@@ -42,6 +42,8 @@ pub struct Session {
     unsure: Option<TurnId>,
     /// Replies that the outbox still has.
     owed: Vec<Owed>,
+    /// A turn that asks for approval, whose agent waits. It is durable: should it be dropped, the decision runs it again.
+    paused: Option<Run>,
     drain: Drain,
     /// The time of a shutdown is over: what is not delivered now stays owed.
     late: bool,
@@ -87,6 +89,8 @@ pub struct Run {
     pub asked_by: (UserId, String),
     /// What it answers.
     pub reply_to: Option<MessageId>,
+    /// The call that it last asked approval for.
+    pub asks: Option<String>,
 }
 
 /// How a turn is being closed.
@@ -98,6 +102,8 @@ enum Closing {
     Cut,
     /// By its user: with /stop, /new, or a newer message.
     Dropped,
+    /// It asks for approval; its agent waits.
+    Asking,
     /// Taken back before it was dispatched.
     TakenBack,
 }
@@ -157,6 +163,13 @@ pub enum Event {
     Progress,
     /// The run is over.
     Ended(RunEnd),
+    /// The agent may make this call only with somebody's approval, and asks for it in these words.
+    Ask {
+        /// The call.
+        call: String,
+        /// The words.
+        question: String,
+    },
     /// The agent asks the gateway to go down; its turn ends with this answer.
     GoDown(Request, String),
     /// The end of a turn is durable: `true`; or somebody else ended it first, and its words were not stored: `false`.
@@ -225,6 +238,13 @@ pub enum Effect {
         attempt: u32,
         /// The conversation, ending in what is to be answered.
         history: Vec<Entry>,
+        /// What was decided before.
+        decisions: Vec<Decision>,
+    },
+    /// Tell the agent that waits what was decided: it goes on.
+    Continue {
+        /// Whether it may make the call.
+        approved: bool,
     },
     /// Cut the agent's work.
     Abort,
@@ -261,6 +281,8 @@ pub enum Say {
     Failed(String),
     /// That it took too long, and how.
     TooLong(Limit),
+    /// What the agent asks approval for.
+    Question(String),
     /// Nothing: it is told elsewhere.
     Nothing,
 }
@@ -306,6 +328,7 @@ impl Session {
             resume: None,
             unsure: None,
             owed: Vec::new(),
+            paused: None,
             drain: Drain::Serving,
             late: false,
         }
@@ -329,6 +352,10 @@ impl Session {
             // Its answer is still under way; a turn that it starts must not run in a session that does not know why it fell.
             session.state = State::Starting { turn, again, halted: true };
             session.waiting = 1;
+        }
+        if fallen.paused.is_some() {
+            // Its agent is nobody's; the decision runs the turn again.
+            effects.push(Effect::Abort);
         }
         (session, effects)
     }
@@ -443,7 +470,14 @@ impl Session {
                 };
                 self.close(run, end, word, None, Closing::Ended, effects);
             }
-            (_, Event::Ended(_)) => {}
+            // It does not wait any more: the decision runs it again.
+            (_, Event::Ended(_)) => self.drop_paused(effects),
+
+            (State::Running(run), Event::Ask { call, question }) => {
+                let run = Run { asks: Some(call.clone()), ..run.clone() };
+                self.close(run, End::Asks { call, question: question.clone() }, Say::Question(question), None, Closing::Asking, effects);
+            }
+            (_, Event::Ask { .. }) => {}
 
             (State::Running(run), Event::GoDown(request, answer)) => {
                 let run = run.clone();
@@ -452,10 +486,10 @@ impl Session {
             }
             (_, Event::GoDown(..)) => {}
 
-            (State::Closing(_, how), Event::Closed(ours)) => {
-                let how = *how;
+            (State::Closing(run, how), Event::Closed(ours)) => {
+                let (run, how) = (run.clone(), *how);
                 self.state = State::Resting;
-                self.closed(how, ours, effects);
+                self.closed(run, how, ours, effects);
             }
             (_, Event::Closed(_)) => {}
 
@@ -489,10 +523,13 @@ impl Session {
         match (&self.state, &self.drain) {
             (State::Resting, Drain::Serving) => self.start(draw, effects),
             (State::Resting, Drain::Ticketed { ran }) => {
+                let ran = *ran;
+                // It is at a safe point, and counts as idle.
+                self.drop_paused(effects);
                 let goodbye = match self.owed.iter().find_map(|owed| owed.stuck.clone()) {
                     Some(reason) => Goodbye { outcome: Outcome::Owing, reason },
                     None if self.owed.is_empty() => {
-                        Goodbye { outcome: if *ran { Outcome::Finished } else { Outcome::Idle }, reason: String::new() }
+                        Goodbye { outcome: if ran { Outcome::Finished } else { Outcome::Idle }, reason: String::new() }
                     }
                     None if self.late => Goodbye { outcome: Outcome::Owing, reason: "its answer is still on its way".into() },
                     None => return,
@@ -550,9 +587,9 @@ impl Session {
         if halted && again.is_some() {
             effects.push(Effect::NotStarted);
         }
-        let Started { turn, attempt, history, reply_to, asked_by, left, .. } = *started;
+        let Started { turn, attempt, history, reply_to, asked_by, left, decisions, .. } = *started;
         self.waiting = left + self.arrived;
-        let run = Run { turn, attempt, since: now, heard: now, asked_by, reply_to };
+        let run = Run { turn, attempt, since: now, heard: now, asked_by, reply_to, asks: None };
         if halted {
             // The ledger closed it in the step behind; were that lost, this closes it.
             return self.close(run, End::Stopped, Say::Nothing, None, Closing::Dropped, effects);
@@ -564,7 +601,13 @@ impl Session {
         }
         effects.push(Effect::Wake(self.next_limit(&run)));
         self.state = State::Running(run);
-        effects.push(Effect::Run { turn, attempt, history });
+        let waits = self.paused.as_ref().filter(|paused| paused.turn == turn).and_then(|paused| paused.asks.as_ref());
+        if let Some(Decision { approved, .. }) = decisions.iter().find(|decision| Some(&decision.call) == waits) {
+            self.paused = None;
+            return effects.push(Effect::Continue { approved: *approved });
+        }
+        self.drop_paused(effects);
+        effects.push(Effect::Run { turn, attempt, history, decisions });
     }
 
     fn close(&mut self, run: Run, end: End, word: Say, request: Option<Request>, how: Closing, effects: &mut Vec<Effect>) {
@@ -572,13 +615,23 @@ impl Session {
         self.state = State::Closing(run, how);
     }
 
-    fn closed(&mut self, how: Closing, ours: bool, effects: &mut Vec<Effect>) {
+    /// What waits for a decision waits in the ledger alone.
+    fn drop_paused(&mut self, effects: &mut Vec<Effect>) {
+        if self.paused.take().is_some() {
+            effects.push(Effect::Abort);
+        }
+    }
+
+    fn closed(&mut self, run: Run, how: Closing, ours: bool, effects: &mut Vec<Effect>) {
         // Leave is for one turn: whoever has more to do stands in line again.
         if std::mem::take(&mut self.leave) {
             effects.push(Effect::GiveWay);
         }
         match how {
             Closing::TakenBack if ours => self.waiting += 1,
+            Closing::Asking if ours => self.paused = Some(run),
+            // Somebody else closed it meanwhile.
+            Closing::Asking => effects.push(Effect::Abort),
             Closing::Cut if ours => {
                 let reason = "its task was cut and can be run again".to_owned();
                 self.say_goodbye(Goodbye { outcome: Outcome::Interrupted, reason }, effects);
@@ -596,6 +649,9 @@ impl Session {
             }
             State::Starting { turn, halted, .. } if turn.0 < before => *halted = true,
             _ => {}
+        }
+        if self.paused.take_if(|run| run.turn.0 < before).is_some() {
+            effects.push(Effect::Abort);
         }
         // A start that finds nothing is harmless; one that is forgotten is not. So what waits is only ever counted down by the ledger.
         self.unsure = self.unsure.filter(|turn| turn.0 > before);

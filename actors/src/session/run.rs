@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use actix::{AsyncContext, Context, Recipient};
 use futures_util::FutureExt;
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::{Reported, SessionActor, Shared};
-use crate::agent::{Agent, Report, Task};
+use crate::agent::{Agent, Decision, Report, Task};
+use crate::children::Child;
 use crate::clock::Moment;
 use crate::ids::TurnId;
 use crate::protocol::{RunOver, SessionNews};
@@ -22,6 +24,12 @@ const NEWS: usize = 64;
 /// A run under way. Dropping it aborts the agent.
 pub(super) struct Work {
     turn: TurnId,
+    /// The attempt under which it began.
+    attempt: u32,
+    decisions: Vec<Decision>,
+    /// Where it waits for a decision.
+    waits: Option<oneshot::Sender<bool>>,
+    children: Vec<Child>,
     agent: AbortHandle,
     /// Set by the task itself as the last thing it does, also when it is dropped.
     over: Arc<AtomicBool>,
@@ -42,7 +50,7 @@ impl Drop for Over {
 impl Work {
     /// Sets the agent to work on its own runtime. Its news and its end come to the session as messages.
     pub(super) fn begin(shared: &Shared, agent: &Arc<dyn Agent>, task: Task, ctx: &mut Context<SessionActor>) -> Self {
-        let (turn, attempt) = (task.turn, task.attempt);
+        let (turn, attempt, decisions) = (task.turn, task.attempt, task.decisions.clone());
         let (report, mut news) = Report::channel(NEWS);
         let (agent, over) = (agent.clone(), Arc::new(AtomicBool::new(false)));
         let (reported, ended) = (ctx.address().recipient::<Reported>(), ctx.address().recipient::<RunOver>());
@@ -69,12 +77,57 @@ impl Work {
             }
             ended.do_send(RunOver { turn, attempt, end: end.map_err(|panic| words_of(panic.as_ref())) });
         });
-        Self { turn, agent: work.abort_handle(), over, text: String::new(), shown: None }
+        let (agent, children) = (work.abort_handle(), Vec::new());
+        Self { turn, attempt, decisions, waits: None, children, agent, over, text: String::new(), shown: None }
     }
 
     /// The turn it works on.
     pub(super) fn turn(&self) -> TurnId {
         self.turn
+    }
+
+    /// Whose news are its own: the turn, and the attempt under which it began.
+    pub(super) fn key(&self) -> (TurnId, u32) {
+        (self.turn, self.attempt)
+    }
+
+    /// It asks for approval of a call. What was decided in an earlier run is answered at once; `true`: somebody has to be asked.
+    pub(super) fn ask(&mut self, call: &str, decided: oneshot::Sender<bool>) -> bool {
+        match self.decisions.iter().find(|decision| decision.call == call) {
+            Some(Decision { approved, .. }) => {
+                let _ = decided.send(*approved);
+                false
+            }
+            None => {
+                self.waits = Some(decided);
+                true
+            }
+        }
+    }
+
+    /// What it waited for is decided.
+    pub(super) fn decide(&mut self, approved: bool) {
+        if let Some(waits) = self.waits.take() {
+            let _ = waits.send(approved);
+        }
+    }
+
+    /// A child works for it.
+    pub(super) fn add_child(&mut self, child: Child) {
+        self.children.push(child);
+    }
+
+    /// Its children, to be ended.
+    pub(super) fn take_children(&mut self) -> Vec<Child> {
+        std::mem::take(&mut self.children)
+    }
+
+    /// The reply so far; what follows is another message.
+    pub(super) fn take_text(&mut self) -> String {
+        self.shown = None;
+        let mut text = std::mem::take(&mut self.text);
+        text.push_str("\n\n");
+        text
     }
 
     /// Takes another piece of the reply; the whole so far when it is time to show it, within one message.

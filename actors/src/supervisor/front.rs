@@ -46,6 +46,7 @@ enum Then {
     /// It could not be told: the gateway goes down.
     Saved,
     Retry,
+    Decision,
     Refused(Excess),
     Command(Command),
     Request(Request),
@@ -99,6 +100,9 @@ impl Supervisor {
         let (what, then) = match judgement {
             Judgement::Message => (Accepted::Message { text }, if down { Then::Saved } else { Then::Routed }),
             Judgement::Command(Command::Retry) => (Accepted::Retry, Then::Retry),
+            Judgement::Command(command @ (Command::Approve | Command::Deny)) => {
+                (Accepted::Decision { approved: command == Command::Approve }, Then::Decision)
+            }
             Judgement::Command(command @ (Command::Restart | Command::Shutdown)) => {
                 let kind = if command == Command::Restart { ShutdownKind::Restart } else { ShutdownKind::Stop };
                 let request = Request { kind, instance: self.instance };
@@ -253,14 +257,15 @@ impl Supervisor {
                 *self.books.away.entry(order.session.clone()).or_default() += 1;
                 self.say_saved(&order.session);
             }
-            Then::Retry if matches!(done, Done::Accepted { retryable: false }) => {
-                let text = self.settings.texts.nothing_to_retry.plain();
+            Then::Retry | Then::Decision if matches!(done, Done::Accepted { retryable: false }) => {
+                let texts = &self.settings.texts;
+                let text = if matches!(then, Then::Retry) { &texts.nothing_to_retry } else { &texts.nothing_to_decide }.plain();
                 for row in self.words(&order.session, &What::Reply { word: Word::Command }, &text, order.message.as_ref()) {
                     self.say(row, ctx);
                 }
             }
-            Then::Retry if matches!(self.stage, Stage::GoingDown(_)) => self.say_saved(&order.session),
-            Then::Retry => self.route(&order.session, ctx),
+            Then::Retry | Then::Decision if matches!(self.stage, Stage::GoingDown(_)) => self.say_saved(&order.session),
+            Then::Retry | Then::Decision => self.route(&order.session, ctx),
             Then::Refused(Excess::Many) => self.say_too_many(&order.session),
             Then::Refused(Excess::Long) => {
                 let text = self.settings.texts.too_large.plain();
@@ -344,7 +349,7 @@ impl Supervisor {
             }
             Command::StopAll => texts.stopped_all.render(&[("count", &self.stop_all(order.seq, ctx).to_string())]),
             Command::Sessions => self.list_sessions(),
-            Command::Retry | Command::Restart | Command::Shutdown => String::new(),
+            Command::Retry | Command::Approve | Command::Deny | Command::Restart | Command::Shutdown => String::new(),
         };
         self.settle(&order, &text, ctx);
     }
@@ -435,6 +440,7 @@ impl Handler<Looked> for Supervisor {
                 let time = self.clock.wall().since(*since).map(spoken).unwrap_or_default();
                 texts.status_running.render(&[("left", &time), ("count", &count)])
             }
+            (_, SessionView { cut: Some(cut), .. }) if cut.asks => texts.status_asks.render(&[("count", &count)]),
             (_, SessionView { cut: Some(cut), .. }) => {
                 texts.status_cut.render(&[("cause", cut.cause.as_deref().unwrap_or("crash")), ("count", &count)])
             }

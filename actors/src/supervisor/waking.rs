@@ -12,8 +12,8 @@ use super::recovery::{self, Again, Verdict};
 use super::{Held, Stage, Supervisor};
 use crate::ids::{ChatId, OutboxId, SessionKey};
 use crate::ledger::{
-    Born, CutTurn, Done, Ending, Fault, Knowledge, LedgerFacts, NoticeKind, OpenRequest, OpenWork, PairRow, Paired, Question, Step, What,
-    Word,
+    Born, CutTurn, Done, Ending, Fault, Knowledge, LedgerFacts, LeftChild, NoticeKind, OpenRequest, OpenWork, PairRow, Paired, Question,
+    Step, What, Word,
 };
 use crate::marker::{self, Found};
 use crate::protocol::{Bulletin, Notify, ReadMarker, RemoveMarker};
@@ -173,7 +173,8 @@ impl Handler<Opened> for Supervisor {
                 return;
             }
         };
-        let OpenWork { cut, waiting, commands, requests, owed, told_down } = open;
+        let OpenWork { cut, children, waiting, commands, requests, owed, told_down } = open;
+        self.end_children(children);
         if cut.len() + waiting.len() + owed.len() > 0 {
             tracing::info!(cut = cut.len(), waiting = waiting.len(), owed = owed.len(), "open work is taken up");
         }
@@ -221,6 +222,14 @@ impl Supervisor {
         let facts = last.facts.last.as_ref()?;
         let ended = facts.ended.as_ref().map(|(at, ..)| *at).or(facts.phase.map(|(_, at)| at))?;
         self.clock.wall().since(ended)
+    }
+
+    /// What agents of earlier lives left running goes before their turns may run again.
+    fn end_children(&self, children: Vec<LeftChild>) {
+        for LeftChild { turn, child, .. } in children.into_iter().filter(|left| left.instance != self.instance) {
+            self.session_shared.reaper.end(&child);
+            self.ledger.lazily(Step::ChildrenGone { turn });
+        }
     }
 
     fn take_up(&mut self, cut: CutTurn, last: &Last, ctx: &mut Context<Self>) {

@@ -7,6 +7,8 @@
 //! | `stream 5` | says a word a second |
 //! | `long 3` | answers in three lines |
 //! | `tool 4` | calls a tool that takes 4 s |
+//! | `ask 2` | asks for approval of two calls, one after the other |
+//! | `child 4` | lets a child process (group 104) work for 4 s |
 //! | `restart`, `stop` | asks the gateway to go down |
 //! | `panic`, `fail`, `nothing` | does that |
 //! | anything else | answers at once |
@@ -17,6 +19,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::agent::{Agent, AgentError, Answer, Entry, Report, Task, TurnLost};
+use crate::children::Child;
 use crate::shutdown::ShutdownKind;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -87,6 +90,18 @@ async fn work(asked: &str, attempt: u32, report: &Report) -> Result<Result<Answe
             report.step(Entry::ToolCall { call: call.clone(), name: "tool".into(), arguments: "{}".into() }).await?;
             tokio::time::sleep(SECOND * count).await;
             report.step(Entry::ToolResult { call, result: Some("made".into()) }).await?;
+        }
+        "ask" => {
+            let mut answers = Vec::new();
+            for call in 1..=count.max(1) {
+                let approved = report.approval(format!("call-{call}"), format!("May I make call {call}?")).await?;
+                answers.push(if approved { "yes" } else { "no" });
+            }
+            text = format!("{asked}: {}", answers.join(" "));
+        }
+        "child" => {
+            report.child(Child { group: 100 + count, started: u64::from(attempt), boot: "world".into() }).await?;
+            tokio::time::sleep(SECOND * count).await;
         }
         "restart" => report.go_down(ShutdownKind::Restart, "restarting, as you wish").await?,
         "stop" => report.go_down(ShutdownKind::Stop, "stopping, as you wish").await?,

@@ -14,6 +14,7 @@ use super::stage::Stage;
 use super::trace::Trace;
 use crate::agent::Agent;
 use crate::agent::demo::Demo;
+use crate::children::{Child, Reaper};
 use crate::clock::{Clock, Wall};
 use crate::ids::{AdapterName, AgentName};
 use crate::ledger::memory::MemoryLedger;
@@ -234,6 +235,7 @@ impl World {
             agents: self.agents.clone(),
             io: runtime.clone(),
             agent_runtime: runtime,
+            reaper: Arc::new(Undertaker { trace: self.trace.clone(), clock: clock.clone(), knife: knife.clone() }),
             bulletin: Box::new(move |bulletin| {
                 if power.has_fallen() {
                     return;
@@ -249,6 +251,21 @@ impl World {
         });
         let stages = self.stages.iter().map(|(set, stage)| (set.name.clone(), stage.clone())).collect();
         Life { gateway, clock, stages, bulletins }
+    }
+}
+
+/// Notes which children are killed: nothing in a world is real.
+struct Undertaker {
+    trace: Trace,
+    clock: Clock,
+    knife: Knife,
+}
+
+impl Reaper for Undertaker {
+    fn end(&self, child: &Child) {
+        if !self.knife.has_fallen() {
+            self.trace.note(self.clock.wall(), "kill", format!("group {}", child.group));
+        }
     }
 }
 

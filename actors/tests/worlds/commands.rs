@@ -118,7 +118,7 @@ fn every_command_answers() {
     });
     world.expect(
         " 0s  alice in 7  /start
-          0s  → 7         /status  what I am doing ⏎ /stop    stop the current task and drop what waits ⏎ /retry   run the last task again ⏎ /queue   how much waits ⏎ /new     start a new conversation ⏎ /whoami  who you are to me
+          0s  → 7         /status  what I am doing ⏎ /stop    stop the current task and drop what waits ⏎ /retry   run the last task again ⏎ /approve allow what the agent asks for, /deny to refuse it ⏎ /queue   how much waits ⏎ /new     start a new conversation ⏎ /whoami  who you are to me
           0s  alice in 7  /status
           0s  → 7         💤 Nothing to do. Waiting: 0.
           0s  alice in 7  work 100
@@ -136,7 +136,7 @@ fn every_command_answers() {
          70s  alice in 7  /frobnicate
          70s  → 7         🤔 I do not know that command. /help lists them.
          71s  boss in 9   /help
-         71s  → 9         /status  what I am doing ⏎ /stop    stop the current task and drop what waits ⏎ /retry   run the last task again ⏎ /queue   how much waits ⏎ /new     start a new conversation ⏎ /whoami  who you are to me ⏎ /sessions  who is talking to me ⏎ /stop all  stop every task ⏎ /restart   restart the gateway ⏎ /shutdown  shut the gateway down
+         71s  → 9         /status  what I am doing ⏎ /stop    stop the current task and drop what waits ⏎ /retry   run the last task again ⏎ /approve allow what the agent asks for, /deny to refuse it ⏎ /queue   how much waits ⏎ /new     start a new conversation ⏎ /whoami  who you are to me ⏎ /sessions  who is talking to me ⏎ /stop all  stop every task ⏎ /restart   restart the gateway ⏎ /shutdown  shut the gateway down
          71s  boss in 9   /sessions
          71s  → 9         Sessions: 1. ⏎ ⚙️ stage room 7: 1m 11s
          71s  boss in 9   /stop all

@@ -37,6 +37,9 @@ fn spoken(entry: &Entry) -> (&'static str, String) {
         Entry::ToolCall { call, name, arguments } => ("user", format!("[The tool {name} was called ({call}) with {arguments}]")),
         Entry::ToolResult { call, result: Some(result) } => ("user", format!("[The call {call} answered: {result}]")),
         Entry::ToolResult { call, result: None } => ("user", format!("[What came of the call {call} is unknown; it may have had effects]")),
+        Entry::Asked { call, question } => ("user", format!("[Approval of the call {call} was asked for: {question}]")),
+        Entry::Decided { call, approved: true } => ("user", format!("[The call {call} was approved]")),
+        Entry::Decided { call, approved: false } => ("user", format!("[The call {call} was refused]")),
         Entry::Cut => ("user", "[The work on the above was interrupted here, before it was answered]".into()),
     }
 }

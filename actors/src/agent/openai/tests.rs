@@ -33,7 +33,13 @@ fn agent(config: OpenAiConfig) -> OpenAi {
 
 fn task(text: &str) -> Task {
     let history = vec![Entry::User { name: None, text: text.into() }];
-    Task { turn: TurnId(Seq(1)), attempt: 1, session: SessionKey { chat: ChatId::new("web", "1"), member: None }, history }
+    Task {
+        turn: TurnId(Seq(1)),
+        attempt: 1,
+        session: SessionKey { chat: ChatId::new("web", "1"), member: None },
+        history,
+        decisions: Vec::new(),
+    }
 }
 
 /// Runs to the end; also what was streamed.

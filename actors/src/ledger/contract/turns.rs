@@ -193,6 +193,7 @@ fn resume(s: &mut Script) {
     s.restart(3);
     let step = s.resume_step(turn, 1);
     let expected = Started {
+        decisions: Vec::new(),
         turn,
         attempt: 2,
         strikes: 1,

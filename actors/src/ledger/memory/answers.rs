@@ -43,16 +43,19 @@ impl Books {
     }
 
     fn open(&self) -> OpenWork {
-        let cut = self.turns.iter().filter(|(_, turn)| is_cut(turn.state)).map(|(id, turn)| CutTurn {
-            turn: *id,
-            session: turn.session.clone(),
-            attempt: turn.attempt,
-            strikes: turn.strikes,
-            state: turn.state,
-            cause: turn.cause.clone(),
-            told: self.told(*id, None),
-            user: turn.user.clone(),
-        });
+        let cut =
+            self.turns.iter().filter(|(id, turn)| is_cut(turn.state) && turn.asks.is_none() && !self.runs_again(**id)).map(|(id, turn)| {
+                CutTurn {
+                    turn: *id,
+                    session: turn.session.clone(),
+                    attempt: turn.attempt,
+                    strikes: turn.strikes,
+                    state: turn.state,
+                    cause: turn.cause.clone(),
+                    told: self.told(*id, None),
+                    user: turn.user.clone(),
+                }
+            });
         let mut waiting: Vec<(Seq, WaitingSession)> = self
             .sessions
             .iter()
@@ -81,12 +84,22 @@ impl Books {
         });
         OpenWork {
             cut: cut.collect(),
+            children: self.children.clone(),
             waiting: waiting.into_iter().map(|(_, session)| session).collect(),
             commands: commands.collect(),
             requests: requests.collect(),
             owed: self.owed(),
             told_down: self.told_down(),
         }
+    }
+
+    /// Whether a /retry waits that means this turn.
+    fn runs_again(&self, id: TurnId) -> bool {
+        let session = &self.turns[&id].session;
+        let newest = self.cut_turns(session).last() == Some(&id);
+        let Some(book) = self.sessions.get(session) else { return false };
+        let mut retries = book.waiting.iter().map(|seq| &self.inbox[seq]).filter(|row| row.kind == Kind::Retry);
+        retries.any(|row| row.target.map_or(newest, |target| target == id))
     }
 
     /// By their oldest reply.
@@ -218,6 +231,7 @@ fn turn_row(id: TurnId, turn: &Turn) -> TurnRow {
         strikes: turn.strikes,
         since: turn.since,
         cause: turn.cause.clone(),
+        asks: turn.asks.is_some(),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::agent::Entry;
 use crate::clock::Wall;
 use crate::ids::{Account, AdapterName, ChatId, Cursor, DeliveryId, InstanceId, MessageId, OutboxId, Seq, SessionKey, TurnId, UserId};
 use crate::ledger::undo::Undo;
-use crate::ledger::{Done, InstanceFacts, NoticeKind, OutboxRow, PairCode, Request, Step, TurnState};
+use crate::ledger::{Done, InstanceFacts, LeftChild, NoticeKind, OutboxRow, PairCode, Request, Step, TurnState};
 
 /// Everything.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub(super) struct Books {
     pub(super) words: BTreeMap<TurnId, Vec<OutboxId>>,
     pub(super) notices: BTreeSet<(NoticeKind, String, ChatId)>,
     pub(super) requests: BTreeMap<Seq, Asked>,
+    /// By turn.
+    pub(super) children: Vec<LeftChild>,
     pub(super) let_in: BTreeMap<(AdapterName, UserId), String>,
     /// Oldest first.
     pub(super) codes: Vec<PairCode>,
@@ -88,6 +90,8 @@ pub(super) struct Turn {
     pub(super) strikes: u32,
     pub(super) since: Wall,
     pub(super) cause: Option<String>,
+    /// The call that it asks approval for.
+    pub(super) asks: Option<String>,
     pub(super) user: UserId,
     pub(super) name: String,
     pub(super) reply_to: Option<MessageId>,
@@ -132,6 +136,7 @@ impl Default for Books {
             words: BTreeMap::new(),
             notices: BTreeSet::new(),
             requests: BTreeMap::new(),
+            children: Vec::new(),
             let_in: BTreeMap::new(),
             codes: Vec::new(),
         }
@@ -152,6 +157,8 @@ impl Books {
             Step::Resume(resume) => self.resume(resume),
             Step::Unstart { turn, attempt } => self.unstart(*turn, *attempt),
             Step::Progress { turn, attempt, entry } => self.progress(*turn, *attempt, entry),
+            Step::Child { turn, attempt, child } => self.child(*turn, *attempt, child),
+            Step::ChildrenGone { turn } => self.children_gone(*turn),
             Step::Finish(finish) => self.finish(finish),
             Step::Tell(row) => self.tell(row),
             Step::Notice(row) => self.notice(row),
@@ -206,6 +213,7 @@ impl Books {
         let turn = self.turns.get_mut(&id).expect("the caller has found the turn");
         turn.state = state;
         turn.undo = Undo::default();
+        turn.asks = None;
         turn.cut();
         if !is_cut(state) {
             let rows = turn.rows.clone();

@@ -1,8 +1,9 @@
 //! What comes in: instances, deliveries, commands, requests and pairings.
 
 use super::books::{Asked, Books, InboxRow, InboxState, Kind, clash, is_open};
+use crate::agent::Entry;
 use crate::clock::Wall;
-use crate::ids::{Account, AdapterName, Cursor, InstanceId, Seq, TurnId, UserId};
+use crate::ids::{Account, AdapterName, Cursor, InstanceId, Seq, SessionKey, TurnId, UserId};
 use crate::ledger::{Accept, Accepted, Born, Done, InstanceFacts, OutboxRow, PairCode, Settle, TurnState};
 use crate::shutdown::{Phase, ShutdownKind};
 
@@ -62,10 +63,15 @@ impl Books {
         }
         let retryable =
             self.newest_turn(&accept.session).is_some() || self.sessions.get(&accept.session).is_some_and(|book| !book.waiting.is_empty());
+        let asks = match accept.what {
+            Accepted::Decision { .. } => self.asking(&accept.session),
+            _ => None,
+        };
         let (kind, text, state) = match &accept.what {
             Accepted::Message { text } => (Kind::Message, text.clone(), InboxState::Waiting),
             Accepted::Retry if retryable => (Kind::Retry, String::new(), InboxState::Waiting),
-            Accepted::Retry => (Kind::Retry, String::new(), InboxState::Closed),
+            Accepted::Decision { .. } if asks.is_some() => (Kind::Retry, String::new(), InboxState::Waiting),
+            Accepted::Retry | Accepted::Decision { .. } => (Kind::Retry, String::new(), InboxState::Closed),
             Accepted::Command { text } => (Kind::Command, text.clone(), InboxState::Waiting),
             Accepted::Request(_) => (Kind::Request, String::new(), InboxState::Closed),
             Accepted::Refused { .. } => (Kind::Message, String::new(), InboxState::Refused),
@@ -88,10 +94,28 @@ impl Books {
                 kind,
                 text,
                 state,
-                target: None,
+                target: asks,
             },
         );
-        Done::Accepted { retryable: retryable || accept.what != Accepted::Retry }
+        let retryable = match accept.what {
+            Accepted::Retry => retryable,
+            Accepted::Decision { approved } => self.decide(asks, approved),
+            _ => true,
+        };
+        Done::Accepted { retryable }
+    }
+
+    /// The newest turn of a session that asks for approval.
+    fn asking(&self, session: &SessionKey) -> Option<TurnId> {
+        self.cut_turns(session).into_iter().rev().find(|turn| self.turns[turn].asks.is_some())
+    }
+
+    /// Notes what was decided; `false` when nothing asks.
+    fn decide(&mut self, turn: Option<TurnId>, approved: bool) -> bool {
+        let Some(turn) = turn.and_then(|turn| self.turns.get_mut(&turn)) else { return false };
+        let Some(call) = turn.asks.take() else { return false };
+        turn.entries.push(Entry::Decided { call, approved });
+        true
     }
 
     fn add_row(&mut self, seq: Seq, row: InboxRow) {

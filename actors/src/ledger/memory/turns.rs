@@ -2,11 +2,12 @@
 
 use super::books::{Books, InboxState, Kind, Turn, clash, is_cut};
 use crate::agent::Entry;
+use crate::children::Child;
 use crate::clock::Wall;
 use crate::ids::{InstanceId, OutboxId, Seq, SessionKey, TurnId};
 use crate::ledger::transcript::{self, Join};
 use crate::ledger::undo::{Before, SupersededTurn, Undo};
-use crate::ledger::{Clear, Done, End, Finish, OutboxState, Resume, Start, Started, Take, TurnState, What, Word};
+use crate::ledger::{Clear, Done, End, Finish, LeftChild, OutboxState, Resume, Start, Started, Take, TurnState, What, Word};
 
 impl Books {
     pub(super) fn start(&mut self, start: &Start) -> Done {
@@ -106,6 +107,7 @@ impl Books {
             strikes: 0,
             since: start.at,
             cause: None,
+            asks: None,
             user,
             name,
             reply_to,
@@ -135,7 +137,7 @@ impl Books {
         let attempt = self.turns[&id].attempt;
         self.words.get(&id).into_iter().flatten().filter_map(|id| self.outbox.get(id)).any(|posted| {
             posted.attempt == attempt
-                && matches!(posted.row.what, What::Reply { word: Word::Interrupted | Word::Parked })
+                && matches!(posted.row.what, What::Reply { word: Word::Interrupted | Word::Approval | Word::Parked })
                 && by.is_none_or(|by| posted.row.id < OutboxId(by))
         })
     }
@@ -144,7 +146,7 @@ impl Books {
         let rows = self.turns[&id].rows.clone();
         let rows = self.close_rows(&rows);
         let turn = self.turns.get_mut(&id).expect("a turn that was told about exists");
-        let undone = SupersededTurn { turn: id, state: turn.state, since: turn.since, rows };
+        let undone = SupersededTurn { turn: id, state: turn.state, since: turn.since, asks: turn.asks.take(), rows };
         turn.state = TurnState::Superseded;
         turn.since = at;
         undone
@@ -164,6 +166,7 @@ impl Books {
                 strikes: turn.strikes,
                 since: turn.since,
                 cause: turn.cause.take(),
+                asks: turn.asks.take(),
                 newest: turn.newest,
                 start: turn.start,
                 entries: u32::try_from(turn.entries.len()).unwrap_or(u32::MAX),
@@ -220,6 +223,7 @@ impl Books {
             turn: id,
             attempt: turn.attempt,
             strikes: turn.strikes,
+            decisions: transcript::decisions(&turn.entries),
             history: transcript::history(earlier, turn.entries.clone(), book.shared),
             reply_to: turn.reply_to.clone(),
             asked_by: (turn.user.clone(), turn.name.clone()),
@@ -242,6 +246,7 @@ impl Books {
             turn.strikes = before.strikes;
             turn.since = before.since;
             turn.cause = before.cause;
+            turn.asks = before.asks;
             turn.newest = before.newest;
             turn.start = before.start;
             turn.entries.truncate(before.entries as usize);
@@ -260,6 +265,7 @@ impl Books {
             let Some(turn) = self.turns.get_mut(&old.turn) else { continue };
             turn.state = old.state;
             turn.since = old.since;
+            turn.asks = old.asks;
             for seq in old.rows {
                 if let Some(row) = self.inbox.get_mut(&seq) {
                     row.state = InboxState::Claimed;
@@ -297,6 +303,7 @@ impl Books {
         }
         match &finish.end {
             End::Answered(text) => self.answer_turn(finish.turn, text),
+            End::Asks { call, question } => self.ask_approval(finish.turn, call, question),
             End::Interrupted { cause: why } | End::Failed { reason: why } => self.end(finish, Some(why)),
             End::Stopped | End::Superseded => self.end(finish, None),
         }
@@ -330,6 +337,34 @@ impl Books {
         turn.entries.push(Entry::Assistant { text: text.to_owned() });
         let rows = turn.rows.clone();
         self.close_rows(&rows);
+    }
+
+    /// It waits for a decision: at a safe point, and nothing of it is lost.
+    fn ask_approval(&mut self, id: TurnId, call: &str, question: &str) {
+        let turn = self.turns.get_mut(&id).expect("it runs");
+        turn.state = TurnState::Interrupted;
+        turn.undo = Undo::default();
+        turn.asks = Some(call.to_owned());
+        let missing = transcript::missing_results(&turn.entries);
+        turn.entries.extend(missing);
+        turn.entries.push(Entry::Asked { call: call.to_owned(), question: question.to_owned() });
+    }
+
+    pub(super) fn child(&mut self, turn: TurnId, attempt: u32, child: &Child) -> Done {
+        if !self.runs(turn, attempt) {
+            return Done::Lost;
+        }
+        let left = LeftChild { turn, instance: self.turns[&turn].instance, child: child.clone() };
+        if !self.children.iter().any(|known| (known.turn, &known.child) == (turn, child)) {
+            self.children.push(left);
+            self.children.sort_by(|a, b| (a.turn, &a.child).cmp(&(b.turn, &b.child)));
+        }
+        Done::Ok
+    }
+
+    pub(super) fn children_gone(&mut self, turn: TurnId) -> Done {
+        self.children.retain(|left| left.turn != turn);
+        Done::Ok
     }
 
     fn end(&mut self, finish: &Finish, cause: Option<&String>) {

@@ -5,11 +5,12 @@ use rusqlite::{Row, params};
 use super::Book;
 use super::post::OWED;
 use super::rows::{self, found, int};
+use crate::children::Child;
 use crate::clock::Wall;
 use crate::ids::{AdapterName, ChatId, InstanceId, OutboxId, Seq, SessionKey};
 use crate::ledger::{
-    CutTurn, Ending, InstanceFacts, Knowledge, LedgerFacts, OpenCommand, OpenRequest, OpenWork, OutboxRow, PairRow, Paired, Question,
-    Request, RoomLine, SessionView, TurnRow, WaitingSession, Word,
+    CutTurn, Ending, InstanceFacts, Knowledge, LedgerFacts, LeftChild, OpenCommand, OpenRequest, OpenWork, OutboxRow, PairRow, Paired,
+    Question, Request, RoomLine, SessionView, TurnRow, WaitingSession, Word,
 };
 use crate::platform::Voice;
 
@@ -18,7 +19,7 @@ const SESSION: &str = "c.adapter, c.room, c.thread, s.member";
 /// From a row `x` to its session and chat.
 const OF_SESSION: &str = "JOIN session s ON s.id = x.session JOIN chat c ON c.id = s.chat";
 /// The columns that [`turn_row`] reads behind the session's key.
-const TURN: &str = "x.id, x.state, x.attempt, x.strikes, x.since, x.cause";
+const TURN: &str = "x.id, x.state, x.attempt, x.strikes, x.since, x.cause, x.asks IS NOT NULL";
 
 impl Book {
     /// Answers a question.
@@ -87,6 +88,7 @@ impl Book {
     fn open_work(&self) -> rusqlite::Result<OpenWork> {
         Ok(OpenWork {
             cut: self.cut_turns()?,
+            children: self.children()?,
             waiting: self.waiting_sessions()?,
             commands: self.commands()?,
             requests: self.requests()?,
@@ -98,8 +100,12 @@ impl Book {
     fn cut_turns(&self) -> rusqlite::Result<Vec<CutTurn>> {
         let sql = format!(
             "SELECT {SESSION}, x.id, x.attempt, x.strikes, x.state, x.cause, x.user,
-               EXISTS (SELECT 1 FROM outbox o WHERE o.turn = x.id AND o.word IN ('interrupted', 'parked') AND o.attempt = x.attempt)
-             FROM turn x {OF_SESSION} WHERE x.state IN ('running', 'interrupted', 'parked') AND x.state <> 'running' ORDER BY x.id"
+               EXISTS (SELECT 1 FROM outbox o WHERE o.turn = x.id AND o.word IN ('interrupted', 'approval', 'parked') AND o.attempt = x.attempt)
+             FROM turn x {OF_SESSION} WHERE x.state IN ('running', 'interrupted', 'parked') AND x.state <> 'running' AND x.asks IS NULL
+               AND NOT EXISTS (SELECT 1 FROM inbox i WHERE i.session = x.session AND i.state = 'waiting' AND i.kind = 'retry'
+                 AND coalesce(i.target, (SELECT max(t.id) FROM turn t WHERE t.session = x.session
+                   AND t.state IN ('running', 'interrupted', 'parked') AND t.state <> 'running')) = x.id)
+             ORDER BY x.id"
         );
         self.all(&sql, [], |row| {
             Ok(CutTurn {
@@ -112,6 +118,13 @@ impl Book {
                 user: rows::id(row, 9)?,
                 told: row.get(10)?,
             })
+        })
+    }
+
+    fn children(&self) -> rusqlite::Result<Vec<LeftChild>> {
+        self.all("SELECT turn, leader, started, boot, instance FROM child ORDER BY turn, leader, started, boot", [], |row| {
+            let child = Child { group: row.get(1)?, started: row.get::<_, i64>(2)?.cast_unsigned(), boot: row.get(3)? };
+            Ok(LeftChild { turn: rows::turn(row, 0)?, instance: rows::instance(row, 4)?, child })
         })
     }
 
@@ -263,6 +276,7 @@ fn turn_row(row: &Row<'_>) -> rusqlite::Result<TurnRow> {
         strikes: row.get(7)?,
         since: rows::wall(row, 8)?,
         cause: row.get(9)?,
+        asks: row.get(10)?,
     })
 }
 

@@ -4,6 +4,7 @@ use rusqlite::params;
 
 use super::rows::{self, Text, found, int};
 use super::{Book, Outcome, Stop};
+use crate::agent::Entry;
 use crate::clock::Wall;
 use crate::ids::{Account, AdapterName, Cursor, InstanceId, Seq, SessionKey, TurnId, UserId};
 use crate::ledger::{Accept, Accepted, Born, Done, OutboxRow, PairCode, Request, Settle, TurnState};
@@ -53,11 +54,19 @@ impl Book {
         }
         self.take(accept.seq)?;
         let session = self.session(&accept.session)?;
-        let retryable = accept.what != Accepted::Retry || self.can_retry(session.id, session.forgotten)?;
+        let asks = match accept.what {
+            Accepted::Decision { approved } => self.decide(session.id, approved)?,
+            _ => None,
+        };
+        let retryable = match accept.what {
+            Accepted::Retry => self.can_retry(session.id, session.forgotten)?,
+            Accepted::Decision { .. } => asks.is_some(),
+            _ => true,
+        };
         let (kind, text, state, reason) = match &accept.what {
             Accepted::Message { text } => ("message", text.as_str(), "waiting", None),
-            Accepted::Retry if retryable => ("retry", "", "waiting", None),
-            Accepted::Retry => ("retry", "", "closed", None),
+            Accepted::Retry | Accepted::Decision { .. } if retryable => ("retry", "", "waiting", None),
+            Accepted::Retry | Accepted::Decision { .. } => ("retry", "", "closed", None),
             Accepted::Command { text } => ("command", text.as_str(), "waiting", None),
             Accepted::Request(_) => ("request", "", "closed", None),
             Accepted::Refused { reason } => ("message", "", "refused", Some(reason)),
@@ -65,8 +74,8 @@ impl Book {
         if let Accepted::Request(request) = &accept.what {
             self.add_request(accept.seq, session.id, request, accept.at)?;
         }
-        let sql = "INSERT INTO inbox (seq, account, delivery, session, chat, user, name, message, at, kind, text, state, reason)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+        let sql = "INSERT INTO inbox (seq, account, delivery, session, chat, user, name, message, at, kind, text, state, reason, target)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
         self.conn.prepare_cached(sql)?.execute(params![
             int(accept.seq),
             account,
@@ -81,6 +90,7 @@ impl Book {
             text,
             state,
             reason,
+            asks.map(|turn| int(turn.0)),
         ])?;
         if matches!(accept.what, Accepted::Message { .. }) {
             self.note_speaker(&session, &accept.user)?;
@@ -103,6 +113,17 @@ impl Book {
         let sql = "SELECT EXISTS (SELECT 1 FROM turn WHERE session = ?1 AND newest > ?2)
              OR EXISTS (SELECT 1 FROM inbox WHERE session = ?1 AND state = 'waiting' AND kind IN ('message', 'retry'))";
         self.conn.prepare_cached(sql)?.query_row([session, int(forgotten)], |row| row.get(0))
+    }
+
+    /// Notes what was decided about the newest turn of a session that asks for approval, and says which that is.
+    fn decide(&self, session: i64, approved: bool) -> Result<Option<TurnId>, Stop> {
+        let sql = "SELECT id, asks FROM turn WHERE session = ?1 AND state IN ('running', 'interrupted', 'parked') AND state = 'interrupted'
+             AND asks IS NOT NULL ORDER BY id DESC LIMIT 1";
+        let asking = self.conn.prepare_cached(sql)?.query_row([session], |row| Ok((rows::turn(row, 0)?, row.get::<_, String>(1)?)));
+        let Some((turn, call)) = found(asking)? else { return Ok(None) };
+        self.append(turn, &Entry::Decided { call, approved })?;
+        self.conn.prepare_cached("UPDATE turn SET asks = NULL WHERE id = ?1")?.execute([int(turn.0)])?;
+        Ok(Some(turn))
     }
 
     /// Remembers the first to speak, and that there is a second.

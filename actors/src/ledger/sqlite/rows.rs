@@ -37,7 +37,7 @@ texts! {
         Superseded "superseded",
     }
     OutboxState { Draft "draft", Due "due", Sending "sending", Sent "sent", Unknown "unknown", Failed "failed", Dead "dead" }
-    Word { Answer "answer", Interrupted "interrupted", Parked "parked", Failed "failed", Refused "refused", Command "command" }
+    Word { Answer "answer", Interrupted "interrupted", Approval "approval", Parked "parked", Failed "failed", Refused "refused", Command "command" }
     NoticeKind { Down "down", Saved "saved", Back "back", TooMany "too_many", Pairing "pairing" }
     ShutdownKind { Stop "stop", Restart "restart", Update "update" }
     Phase {

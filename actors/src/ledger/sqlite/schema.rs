@@ -22,7 +22,8 @@ pub(super) struct Migration {
 }
 
 /// Every migration there is, in order.
-pub(super) const MIGRATIONS: &[Migration] = &[Migration { number: 1, oldest_reader: 1, sql: FIRST }];
+pub(super) const MIGRATIONS: &[Migration] =
+    &[Migration { number: 1, oldest_reader: 1, sql: FIRST }, Migration { number: 2, oldest_reader: 2, sql: APPROVALS_AND_CHILDREN }];
 
 /// What is open is found through partial indexes that hold everything recovery asks for: they stay as small as the open work, and
 /// a start reads them instead of rows scattered over months of history.
@@ -92,6 +93,15 @@ CREATE TABLE let_in (adapter TEXT NOT NULL, user TEXT NOT NULL, name TEXT NOT NU
 CREATE TABLE pair_code (
   id INTEGER PRIMARY KEY, adapter TEXT NOT NULL, user TEXT NOT NULL, name TEXT NOT NULL, code TEXT NOT NULL, expires INTEGER NOT NULL
 );
+";
+
+/// Turns that ask for approval, with words and entries that a reader of the first schema does not know; and the children of turns.
+const APPROVALS_AND_CHILDREN: &str = "
+ALTER TABLE turn ADD COLUMN asks TEXT;
+CREATE TABLE child (
+  turn INTEGER NOT NULL, leader INTEGER NOT NULL, started INTEGER NOT NULL, boot TEXT NOT NULL, instance TEXT NOT NULL,
+  PRIMARY KEY (turn, leader, started, boot)
+) WITHOUT ROWID;
 ";
 
 /// What the meta table says.

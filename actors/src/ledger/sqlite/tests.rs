@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::SqliteLedger;
-use super::schema::{MIGRATIONS, Migration};
+use super::schema::{MIGRATIONS, Migration, newest};
 use crate::clock::Wall;
 use crate::ids::{ChatId, Seq, SessionKey};
 use crate::ledger::{Accept, Accepted, Done, Fault, Knowledge, Ledger, LedgerFacts, OpenError, Question, Step};
@@ -137,7 +137,7 @@ fn a_newer_ledger_is_refused_unless_it_allows_us() {
     meta(9, 1);
     fill(&mut open(&path), 1, 2);
     meta(9, 8);
-    let newer = OpenError::Newer { path: path.display().to_string(), found: 9, oldest_reader: 8, known: 1 };
+    let newer = OpenError::Newer { path: path.display().to_string(), found: 9, oldest_reader: 8, known: newest(MIGRATIONS) };
     assert_eq!(SqliteLedger::open(&path).err(), Some(newer.clone()));
     assert_eq!(SqliteLedger::open_read_only(&path).err(), Some(newer));
 }
@@ -253,22 +253,41 @@ fn a_migration_leaves_a_snapshot_of_what_was() {
     fill(&mut ledger, 1, 3);
     let was = facts(&mut ledger);
     drop(ledger);
-    let next = Migration { number: 2, oldest_reader: 1, sql: "ALTER TABLE turn ADD COLUMN more TEXT" };
-    let broken = Migration { number: 2, oldest_reader: 2, sql: "ALTER TABLE turn ADD COLUMN more TEXT; DROP TABLE nothing" };
-    let first = || Migration { number: 1, oldest_reader: 1, sql: MIGRATIONS[0].sql };
-    assert!(matches!(SqliteLedger::open_with(&path, &[first(), broken]), Err(OpenError::Unusable { .. })));
+    let number = newest(MIGRATIONS) + 1;
+    let next = Migration { number, oldest_reader: 1, sql: "ALTER TABLE turn ADD COLUMN more TEXT" };
+    let broken = Migration { number, oldest_reader: number, sql: "ALTER TABLE turn ADD COLUMN more TEXT; DROP TABLE nothing" };
+    let with = |last: Migration| {
+        let known = MIGRATIONS.iter().map(|Migration { number, oldest_reader, sql }| Migration {
+            number: *number,
+            oldest_reader: *oldest_reader,
+            sql,
+        });
+        known.chain([last]).collect::<Vec<_>>()
+    };
+    assert!(matches!(SqliteLedger::open_with(&path, &with(broken)), Err(OpenError::Unusable { .. })));
     // Nothing of the broken one stayed.
     assert_eq!(facts(&mut open(&path)), was);
-    let mut ledger = SqliteLedger::open_with(&path, &[first(), next]).expect("it is brought up to date");
+    let mut ledger = SqliteLedger::open_with(&path, &with(next)).expect("it is brought up to date");
     assert_eq!(facts(&mut ledger), was);
     fill(&mut ledger, 3, 4);
     drop(ledger);
     // An additive migration leaves it readable for us.
     assert_eq!(last(&mut open(&path)), 3);
-    for suffix in [".before-2", ".before-2-2"] {
-        let snapshot = super::schema::with_suffix(&path, suffix);
+    for suffix in ["", "-2"] {
+        let snapshot = super::schema::with_suffix(&path, &format!(".before-{number}{suffix}"));
         let mode = std::fs::metadata(&snapshot).expect("a snapshot was made").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(facts(&mut SqliteLedger::open(&snapshot).expect("a snapshot is a ledger")), was);
+    }
+}
+
+#[test]
+fn a_ledger_of_every_older_schema_is_brought_up_to_date() {
+    for known in 1..MIGRATIONS.len() {
+        let (_directory, path) = place();
+        drop(SqliteLedger::open_with(&path, &MIGRATIONS[..known]).expect("an old ledger"));
+        let mut ledger = open(&path);
+        fill(&mut ledger, 1, 3);
+        assert!(matches!(ledger.ask(&Question::Open), Ok(Knowledge::Open(open)) if open.waiting.len() == 1), "from {known}");
     }
 }

@@ -6,6 +6,7 @@ use super::intake::refused;
 use super::rows::{self, Text, found, int};
 use super::{Book, Outcome, Stop};
 use crate::agent::Entry;
+use crate::children::Child;
 use crate::clock::Wall;
 use crate::ids::{InstanceId, MessageId, Seq, TurnId, UserId};
 use crate::ledger::transcript::{self, Join};
@@ -22,6 +23,7 @@ struct TurnLine {
     strikes: u32,
     since: Wall,
     cause: Option<String>,
+    asks: Option<String>,
     user: UserId,
     name: String,
     reply_to: Option<MessageId>,
@@ -39,7 +41,7 @@ struct NewTurn {
     newest: Seq,
 }
 
-const COLUMNS: &str = "id, session, state, instance, attempt, strikes, since, cause, user, name, reply_to, newest, start";
+const COLUMNS: &str = "id, session, state, instance, attempt, strikes, since, cause, user, name, reply_to, newest, start, asks";
 
 impl Book {
     pub(super) fn start(&mut self, start: &Start) -> Outcome {
@@ -174,19 +176,20 @@ impl Book {
 
     /// Closes the cut turns of which the chat was told before row `by` was accepted.
     fn supersede(&self, session: i64, by: Seq, at: Wall) -> rusqlite::Result<Vec<SupersededTurn>> {
-        let sql = "SELECT t.id, t.state, t.since FROM turn t
+        let sql = "SELECT t.id, t.state, t.since, t.asks FROM turn t
              WHERE t.session = ?1 AND t.state IN ('running', 'interrupted', 'parked') AND t.state <> 'running'
-               AND EXISTS (SELECT 1 FROM outbox o WHERE o.turn = t.id AND o.word IN ('interrupted', 'parked')
+               AND EXISTS (SELECT 1 FROM outbox o WHERE o.turn = t.id AND o.word IN ('interrupted', 'approval', 'parked')
                  AND o.attempt = t.attempt AND o.id < ?2)
              ORDER BY t.id";
         let mut told = self.conn.prepare_cached(sql)?;
         let told = told.query_map([session, int(by)], |row| {
-            Ok(SupersededTurn { turn: rows::turn(row, 0)?, state: rows::word(row, 1)?, since: rows::wall(row, 2)?, rows: Vec::new() })
+            let (turn, state, since, asks) = (rows::turn(row, 0)?, rows::word(row, 1)?, rows::wall(row, 2)?, row.get(3)?);
+            Ok(SupersededTurn { turn, state, since, asks, rows: Vec::new() })
         })?;
         let mut superseded = told.collect::<rusqlite::Result<Vec<_>>>()?;
         for turn in &mut superseded {
             turn.rows = self.close_rows(turn.turn)?;
-            let sql = "UPDATE turn SET state = 'superseded', since = ?2 WHERE id = ?1";
+            let sql = "UPDATE turn SET state = 'superseded', since = ?2, asks = NULL WHERE id = ?1";
             self.conn.prepare_cached(sql)?.execute([int(turn.turn.0), at.0])?;
         }
         Ok(superseded)
@@ -206,12 +209,14 @@ impl Book {
             strikes: turn.strikes,
             since: turn.since,
             cause: turn.cause.clone(),
+            asks: turn.asks.clone(),
             newest: turn.newest,
             start: turn.start,
             entries,
         };
         let undo = Undo { before: Some(before), rows: row.into_iter().collect(), superseded: Vec::new() };
-        let sql = "UPDATE turn SET state = 'running', instance = ?2, attempt = attempt + 1, strikes = ?3, since = ?4, cause = NULL,
+        let sql =
+            "UPDATE turn SET state = 'running', instance = ?2, attempt = attempt + 1, strikes = ?3, since = ?4, cause = NULL, asks = NULL,
                newest = ?5, start = ?6, undo = ?7 WHERE id = ?1";
         self.conn.prepare_cached(sql)?.execute(params![
             int(turn.id.0),
@@ -258,11 +263,13 @@ impl Book {
         earlier.reverse();
         let sql = "SELECT count(*) FROM inbox WHERE session = ?1 AND state = 'waiting' AND kind IN ('message', 'retry')";
         let left = self.conn.prepare_cached(sql)?.query_row([turn.session], |row| row.get(0))?;
+        let own = self.entries(id)?;
         Ok(Done::Started(Box::new(Started {
             turn: id,
             attempt: turn.attempt,
             strikes: turn.strikes,
-            history: transcript::history(earlier, self.entries(id)?, session.shared),
+            decisions: transcript::decisions(&own),
+            history: transcript::history(earlier, own, session.shared),
             reply_to: turn.reply_to,
             asked_by: (turn.user, turn.name),
             left,
@@ -292,8 +299,8 @@ impl Book {
             self.conn.prepare_cached(sql)?.execute([int(seq)])?;
         }
         for old in undo.superseded {
-            let sql = "UPDATE turn SET state = ?2, since = ?3 WHERE id = ?1";
-            self.conn.prepare_cached(sql)?.execute(params![int(old.turn.0), old.state.text(), old.since.0])?;
+            let sql = "UPDATE turn SET state = ?2, since = ?3, asks = ?4 WHERE id = ?1";
+            self.conn.prepare_cached(sql)?.execute(params![int(old.turn.0), old.state.text(), old.since.0, old.asks])?;
             self.claim(old.turn, &old.rows)?;
         }
         Ok(Done::Ok)
@@ -301,7 +308,7 @@ impl Book {
 
     fn put_back(&self, turn: &TurnLine, before: &Before) -> rusqlite::Result<()> {
         let sql = "UPDATE turn SET state = ?2, instance = ?3, attempt = ?4, strikes = ?5, since = ?6, cause = ?7, newest = ?8, start = ?9,
-               undo = NULL WHERE id = ?1";
+               asks = ?10, undo = NULL WHERE id = ?1";
         self.conn.prepare_cached(sql)?.execute(params![
             int(turn.id.0),
             before.state.text(),
@@ -312,6 +319,7 @@ impl Book {
             before.cause,
             int(before.newest),
             int(before.start),
+            before.asks,
         ])?;
         Ok(())
     }
@@ -333,7 +341,7 @@ impl Book {
     fn relevant(&self, id: TurnId, entry: &Entry) -> rusqlite::Result<Vec<Entry>> {
         let call = match entry {
             Entry::ToolCall { call, .. } | Entry::ToolResult { call, .. } => Some(call),
-            Entry::User { .. } | Entry::Assistant { .. } | Entry::Cut => None,
+            Entry::User { .. } | Entry::Assistant { .. } | Entry::Asked { .. } | Entry::Decided { .. } | Entry::Cut => None,
         };
         let sql = "SELECT body FROM entry e WHERE turn = ?1
              AND (tool_call = ?2 OR body = ?3 OR n = (SELECT max(n) FROM entry WHERE turn = ?1)) ORDER BY n";
@@ -348,11 +356,12 @@ impl Book {
         };
         match &finish.end {
             End::Answered(text) => self.answer_turn(&turn, text)?,
+            End::Asks { call, question } => self.ask_approval(turn.id, call, question)?,
             end => self.close_turn(turn.id, end.state())?,
         }
         let cause = match &finish.end {
             End::Interrupted { cause: why } | End::Failed { reason: why } => Some(why),
-            End::Answered(_) | End::Stopped | End::Superseded => None,
+            End::Answered(_) | End::Asks { .. } | End::Stopped | End::Superseded => None,
         };
         let sql = "UPDATE turn SET since = ?2, cause = ?3 WHERE id = ?1";
         self.conn.prepare_cached(sql)?.execute(params![int(turn.id.0), finish.at.0, cause])?;
@@ -406,8 +415,30 @@ impl Book {
         Ok(())
     }
 
+    /// It waits for a decision: at a safe point, and nothing of it is lost.
+    fn ask_approval(&self, id: TurnId, call: &str, question: &str) -> Result<(), Stop> {
+        self.append_missing_results(id)?;
+        self.append(id, &Entry::Asked { call: call.to_owned(), question: question.to_owned() })?;
+        self.set_state(id, TurnState::Interrupted)?;
+        self.conn.prepare_cached("UPDATE turn SET asks = ?2 WHERE id = ?1")?.execute(params![int(id.0), call])?;
+        Ok(())
+    }
+
+    pub(super) fn child(&mut self, id: TurnId, attempt: u32, child: &Child) -> Outcome {
+        let Some(turn) = self.runs(id, attempt)? else { return Ok(Done::Lost) };
+        let sql = "INSERT OR IGNORE INTO child (turn, leader, started, boot, instance) VALUES (?1, ?2, ?3, ?4, ?5)";
+        let started = child.started.cast_signed();
+        self.conn.prepare_cached(sql)?.execute(params![int(id.0), child.group, started, child.boot, turn.instance.to_string()])?;
+        Ok(Done::Ok)
+    }
+
+    pub(super) fn children_gone(&mut self, id: TurnId) -> Outcome {
+        self.conn.prepare_cached("DELETE FROM child WHERE turn = ?1")?.execute([int(id.0)])?;
+        Ok(Done::Ok)
+    }
+
     fn set_state(&self, id: TurnId, state: TurnState) -> rusqlite::Result<()> {
-        let sql = "UPDATE turn SET state = ?2, undo = NULL WHERE id = ?1";
+        let sql = "UPDATE turn SET state = ?2, asks = NULL, undo = NULL WHERE id = ?1";
         self.conn.prepare_cached(sql)?.execute(params![int(id.0), state.text()])?;
         Ok(())
     }
@@ -422,10 +453,10 @@ impl Book {
         Ok(())
     }
 
-    fn append(&self, id: TurnId, entry: &Entry) -> Result<(), Stop> {
+    pub(super) fn append(&self, id: TurnId, entry: &Entry) -> Result<(), Stop> {
         let call = match entry {
             Entry::ToolCall { call, .. } | Entry::ToolResult { call, .. } => Some(call),
-            Entry::User { .. } | Entry::Assistant { .. } | Entry::Cut => None,
+            Entry::User { .. } | Entry::Assistant { .. } | Entry::Asked { .. } | Entry::Decided { .. } | Entry::Cut => None,
         };
         let sql = "INSERT INTO entry (turn, n, tool_call, body)
              VALUES (?1, (SELECT coalesce(max(n) + 1, 0) FROM entry WHERE turn = ?1), ?2, ?3)";
@@ -551,5 +582,6 @@ fn turn_line(row: &Row<'_>) -> rusqlite::Result<TurnLine> {
         reply_to: rows::maybe_id(row, 10)?,
         newest: rows::seq(row, 11)?,
         start: rows::seq(row, 12)?,
+        asks: row.get(13)?,
     })
 }

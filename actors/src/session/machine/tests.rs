@@ -11,6 +11,11 @@ fn turn(number: u64) -> TurnId {
 }
 
 fn started(number: u64, attempt: u32) -> Event {
+    decided(number, attempt, &[])
+}
+
+/// A start of a turn of which this was decided.
+fn decided(number: u64, attempt: u32, decisions: &[(&str, bool)]) -> Event {
     Event::Started(Some(Done::Started(Box::new(Started {
         turn: turn(number),
         attempt,
@@ -19,6 +24,7 @@ fn started(number: u64, attempt: u32) -> Event {
         reply_to: None,
         asked_by: ("u".into(), "ann".into()),
         left: 0,
+        decisions: decisions.iter().map(|(call, approved)| Decision { call: (*call).into(), approved: *approved }).collect(),
     }))))
 }
 
@@ -48,6 +54,7 @@ fn words(effect: &Effect) -> String {
         Effect::Close { run, end, word, request } => {
             let end = match end {
                 End::Answered(_) => "answered",
+                End::Asks { .. } => "asks",
                 End::Interrupted { .. } => "interrupted",
                 End::Failed { .. } => "failed",
                 End::Stopped => "stopped",
@@ -61,6 +68,7 @@ fn words(effect: &Effect) -> String {
         Effect::AskToStart => "ask".into(),
         Effect::GiveWay => "give way".into(),
         Effect::NotStarted => "not started".into(),
+        Effect::Continue { approved } => format!("continue {approved}"),
         Effect::Abort => "abort".into(),
     }
 }
@@ -254,4 +262,50 @@ fn g32_whoever_takes_the_place_of_one_that_fell_knows_what_it_knew() {
     let unsure = check(unsure, vec![(0, Event::Started(None), "")]);
     let (session, _) = effects(&unsure);
     check(session, vec![(1, Event::Woken { waiting: 1 }, ""), (1, Event::Gate(Gate::Open), "start 100 All")]);
+}
+
+#[test]
+fn a_turn_that_asks_waits_for_as_long_as_it_takes_and_goes_on_where_it_was() {
+    use Event::{Closed, Drain, Heard, Tick};
+    let ask = |call: &str| Event::Ask { call: call.into(), question: "may I?".into() };
+    let asking = || {
+        vec![
+            (0, Heard, "start 100 All"),
+            (0, started(100, 1), "wake 30, run 100.1"),
+            (5, ask("a"), "close 100.1 asks"),
+            (5, Closed(true), ""),
+            (500, Tick, ""),
+        ]
+    };
+    let then = |more: Vec<(u64, Event, &'static str)>| asking().into_iter().chain(more).collect::<Vec<_>>();
+    let decided_later = vec![
+        (600, Heard, "start 105 All"),
+        (600, decided(100, 2, &[("a", true)]), "wake 630, continue true"),
+        (601, answered(), "close 100.2 answered"),
+    ];
+    check(serving(), then(decided_later));
+    // What was decided is something else: the agent that waits is not answered with it.
+    let other = vec![(600, Heard, "start 105 All"), (600, decided(100, 2, &[("b", true)]), "wake 630, abort, run 100.2")];
+    check(serving(), then(other));
+    // Another message starts a turn of its own, and the agent waits no longer.
+    check(serving(), then(vec![(600, Heard, "start 105 All"), (600, started(105, 1), "wake 630, abort, run 105.1")]));
+    check(serving(), then(vec![(600, Event::Halt(Seq(110)), "abort")]));
+    check(
+        serving(),
+        then(vec![
+            (600, answered(), "abort"),
+            (601, Heard, "start 106 All"),
+            (601, decided(100, 2, &[("a", true)]), "wake 631, run 100.2"),
+        ]),
+    );
+    // It is at a safe point: a shutdown finds it idle, and cuts its agent.
+    let session = check(serving(), then(vec![(600, Drain, "abort, bye idle")]));
+    assert_eq!(session.activity(), Activity::Idle);
+    let both =
+        vec![(0, Heard, "start 100 All"), (0, started(100, 1), "wake 30, run 100.1"), (1, Drain, ""), (2, ask("a"), "close 100.1 asks")];
+    check(serving(), both.into_iter().chain([(3, cut(), ""), (3, Closed(true), "abort, bye finished")]).collect());
+    let stopped = vec![(0, Heard, "start 100 All"), (0, started(100, 1), "wake 30, run 100.1"), (2, ask("a"), "close 100.1 asks")];
+    check(serving(), stopped.into_iter().chain([(3, Closed(false), "abort")]).collect());
+    let fallen = check(serving(), asking());
+    assert_eq!(Session::instead_of(&fallen).1.iter().map(words).collect::<Vec<_>>(), ["abort"]);
 }
