@@ -5,6 +5,7 @@
 
 mod ask;
 mod restart;
+mod service;
 mod tables;
 
 use std::io::Write as _;
@@ -67,6 +68,8 @@ enum Command {
     Stop(Farewell),
     /// Restart the gateway and wait until a new one is ready and stays so
     Restart(restart::Order),
+    /// Put the gateway under systemd, and work it there
+    Service(service::Service),
     /// Start no task from now on; messages are saved. Ends with `resume` or a restart
     Drain,
     /// Start tasks again, after `drain` or when recovery is held
@@ -188,13 +191,16 @@ fn person(text: &str) -> Result<(String, String), String> {
 /// Does what the command line says.
 pub fn main(program: &Program) -> ExitCode {
     let cli = Cli::parse(); // a wrong one ends with 2
-    let around = Surroundings::of_process();
+    let mut around = Surroundings::of_process();
+    around.looks_only = !matches!(cli.command, None | Some(Command::Run));
+    let around = around;
     let config = || Config::load(cli.config.as_deref(), &around);
     let exit = match &cli.command {
         None | Some(Command::Run) => with(config(), |config| (program.run)(config, &around)),
         Some(Command::Check) => with(config(), |config| check(&config, program)),
         Some(Command::Config(ConfigCommand::Show)) => with(config(), |config| say(&config.show())),
         Some(Command::Url) => with(config(), |config| url(&config)),
+        Some(Command::Service(order)) => service::service(order, cli.config.as_deref(), config(), &around),
         Some(Command::Ledger(order)) if cli.socket.is_none() => {
             let known = config();
             match ask::ask(cli.command.as_ref().expect("it was just matched"), None, known.clone(), &around, true) {
@@ -271,4 +277,16 @@ fn url(config: &Config) -> Exit {
 fn say(text: &str) -> Exit {
     _ = std::io::stdout().lock().write_all(text.as_bytes());
     Exit::Done
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_does_not_contradict_itself() {
+        Cli::command().debug_assert();
+    }
 }

@@ -57,13 +57,15 @@ pub struct Config {
 pub struct Surroundings {
     /// The environment variables.
     pub variables: Variables,
+    /// Whoever reads the configuration does not run the gateway: what only the service is given need not be here.
+    pub looks_only: bool,
 }
 
 impl Surroundings {
     /// Those of this process. Variables that are not Unicode are left out.
     pub fn of_process() -> Self {
         let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        Self { variables: variables.collect() }
+        Self { variables: variables.collect(), looks_only: false }
     }
 
     /// Where gateways listen that are not told otherwise.

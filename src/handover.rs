@@ -45,9 +45,9 @@ fn parse(text: &str, pid: u32) -> Option<Vec<RawFd>> {
     numbers.split(',').map(|number| number.parse().ok().filter(|number| *number > 2)).collect()
 }
 
-/// Takes a descriptor that the image before left open for us.
+/// Takes a descriptor that the image before, or the service manager, left open for us.
 #[allow(unsafe_code)]
-fn adopt(number: RawFd) -> io::Result<OwnedFd> {
+pub(crate) fn adopt(number: RawFd) -> io::Result<OwnedFd> {
     // It is open, or this fails; it is nobody else's, since this image has only begun and opened nothing that outlives this look.
     let path = std::fs::read_link(format!("/proc/self/fd/{number}"))?;
     tracing::debug!(number, path = %path.display(), "descriptor adopted");

@@ -211,7 +211,7 @@ mod tests {
     fn a_user_has_a_tree_of_their_own() {
         let check = |scope, variables: &[(&str, &str)], expected: Option<&str>| {
             let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-            assert_eq!(Layout::of(scope, &Surroundings { variables }), expected.map(|root| Layout::at(Path::new(root))));
+            assert_eq!(Layout::of(scope, &Surroundings { variables, looks_only: false }), expected.map(|root| Layout::at(Path::new(root))));
         };
         check(Scope::System, &[], Some("/opt/switchboard"));
         check(Scope::User, &[("HOME", "/h")], Some("/h/.local/share/switchboard"));

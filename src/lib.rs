@@ -3,6 +3,7 @@
 //! A library only so that its tests can drive each part; `main.rs` is the program, and what to embed is
 //! `switchboard_actors`.
 
+pub mod activation;
 pub mod cli;
 pub mod config;
 pub mod control;

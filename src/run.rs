@@ -22,6 +22,7 @@ use switchboard_actors::shutdown::{Phase, RequestedBy, ShutdownKind, ShutdownRep
 use switchboard_actors::supervisor::{Gateway, Place, Ports, Supervisor};
 use tokio::sync::mpsc;
 
+use crate::activation;
 use crate::config::{Config, RestartMode, Surroundings};
 use crate::control::server::Socket;
 use crate::exit::Exit;
@@ -100,6 +101,8 @@ impl Life {
         let state_fault = |error: &dyn std::fmt::Display| Fault(Exit::State, error.to_string());
         let broken = |what: &'static str| move |error: std::io::Error| Fault(Exit::GaveUp, format!("{what}: {error}"));
         let handed = Handover::take(&around.variables);
+        // Those of the service manager are ours as well, but an image in place has them already.
+        let held = if handed.is_none() { activation::take(&config.http.listen) } else { None };
         let state = StateDir::open(&config.state_dir).map_err(|error| state_fault(&error))?;
         let (lock, listeners) = match handed {
             Some(Handover { lock, listeners }) => (lock, Some(listeners)),
@@ -114,9 +117,13 @@ impl Life {
             Ok(_) => uuid::Uuid::nil(),
             Err(fault) => return Err(state_fault(&fault)),
         };
-        let listeners = match listeners {
-            Some(listeners) if !listeners.is_empty() => listeners,
-            _ => http::bind(&config.http.listen).map_err(|error| Fault(Exit::GaveUp, error.to_string()))?,
+        let listeners = match listeners.filter(|listeners| !listeners.is_empty()).or(held) {
+            Some(listeners) => listeners,
+            None => {
+                let listeners = http::bind(&config.http.listen).map_err(|error| Fault(Exit::GaveUp, error.to_string()))?;
+                activation::keep(&listeners);
+                listeners
+            }
         };
         let token = Token::open(&state).map_err(|error| state_fault(&error))?;
         let watchdog = Watchdog::start().map_err(broken("the watchdog's thread cannot be started"))?;
@@ -318,7 +325,11 @@ impl Keeper {
                 tracing::info!(%signal, "hurrying");
                 self.gateway.supervisor.do_send(Hurry);
             }
-            Effect::Reload(signal) => tracing::info!(%signal, "reload is not available yet; restart to read the configuration again"),
+            Effect::Reload(signal) => {
+                self.service.reloading();
+                tracing::info!(%signal, "reload is not available yet; restart to read the configuration again");
+                self.service.reloaded();
+            }
             Effect::Ignored(signal) => tracing::info!(%signal, "ignored: the gateway is going down"),
             // Carried out by the thread that heard it.
             Effect::ExitNow(_) => {}

@@ -38,6 +38,19 @@ impl Service {
         tell(&[NotifyState::Ready, NotifyState::Status("serving")]);
     }
 
+    /// The configuration is being read again: `Type=notify-reload` wants to know since when (systemd: sd_notify(3)).
+    pub fn reloading(&self) {
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => tell(&[NotifyState::Reloading, now]),
+            Err(error) => tracing::debug!(%error, "there is no monotonic time"),
+        }
+    }
+
+    /// It was read, or refused: either way the gateway serves.
+    pub fn reloaded(&self) {
+        tell(&[NotifyState::Ready]);
+    }
+
     /// The gateway shows a sign of life: `now` is fresh. `left`: the time until a shutdown under way is over, margin included.
     pub fn tick(&self, now: &Status, left: Option<Duration>) {
         let status = words(now, left);

@@ -1,7 +1,10 @@
 //! The systemd unit that runs a gateway: found by its process, asked how it is, started anew, its log read.
 //!
-//! Everything goes through `systemctl` and `journalctl`, whose answers are stable, instead of a library for D-Bus. Nothing here knows what
-//! stands in the unit's file.
+//! Everything goes through `systemctl` and `journalctl`, whose answers are stable, instead of a library for D-Bus. What stands
+//! in its file is [`file`], how that comes into place [`setup`].
+
+pub mod file;
+pub mod setup;
 
 use std::fmt;
 use std::process::{Command, Stdio};
@@ -47,11 +50,12 @@ impl Unit {
 
     /// The unit that a process's control groups name (cgroups(7)): the last part of the path in systemd's own hierarchy.
     fn of_groups(groups: &str) -> Option<Self> {
-        let path = groups.lines().find_map(|line| match line.splitn(3, ':').collect::<Vec<_>>()[..] {
-            [_, "" | "name=systemd", path] => Some(path),
-            _ => None,
+        // A host may have a tree for each controller beside it: in those the service has no name.
+        let (path, name) = groups.lines().find_map(|line| {
+            let mut parts = line.splitn(3, ':').skip(1);
+            let path = parts.next().filter(|controllers| matches!(*controllers, "" | "name=systemd")).and(parts.next())?;
+            Some((path, path.rsplit('/').next().filter(|name| name.ends_with(".service"))?))
         })?;
-        let name = path.rsplit('/').next().filter(|name| name.ends_with(".service"))?;
         let scope = if path.contains("/user@") && !name.starts_with("user@") { Scope::User } else { Scope::System };
         Some(Self { name: name.to_owned(), scope })
     }
@@ -68,6 +72,11 @@ impl Unit {
         let value = |key: &str| property(&text, key).unwrap_or("?");
         let (active, sub, result, restarts) = (value("ActiveState"), value("SubState"), value("Result"), value("NRestarts"));
         Some(format!("{self} is {active} ({sub}), result {result}, restarted {restarts} times by itself"))
+    }
+
+    /// Whether it is up, or about to be.
+    pub fn is_active(&self) -> bool {
+        self.ask("systemctl", &["is-active", "--quiet", &self.name]).is_some()
     }
 
     /// Stops it and starts it anew; does not wait for that.
@@ -135,6 +144,7 @@ fn view(text: &str) -> UnitView {
     });
     UnitView {
         main_pid: value("MainPID").parse().ok().filter(|pid| *pid != 0),
+        last_pid: value("ExecMainPID").parse().ok().filter(|pid| *pid != 0),
         failed,
         stopped: idle && value("ActiveState") == "inactive" && value("SubState") == "dead",
         last_exit,
@@ -154,6 +164,7 @@ mod tests {
         check("0::/system.slice/switchboard.service\n", Some(("switchboard.service", Scope::System)));
         check("0::/user.slice/user-7.slice/user@7.service/app.slice/switchboard.service", Some(("switchboard.service", Scope::User)));
         check("4:memory:/x\n1:name=systemd:/system.slice/gate.service\n0::/", Some(("gate.service", Scope::System)));
+        check("9:name=systemd:/\n0::/system.slice/gate.service", Some(("gate.service", Scope::System)));
         check("0::/user.slice/user-0.slice/session-3.scope", None);
         check("0::/user.slice/user-7.slice/user@7.service", Some(("user@7.service", Scope::System)));
         check("0::/", None);
@@ -163,8 +174,9 @@ mod tests {
     #[test]
     fn nothing_is_given_up_while_the_manager_is_about_to_start_it() {
         let check = |text: &str, main_pid: Option<u32>, failed: Option<&str>, stopped: bool, last_exit: Option<&str>| {
-            let expected = UnitView { main_pid, failed: failed.map(Into::into), stopped, last_exit: last_exit.map(Into::into) };
-            assert_eq!(view(&text.replace(' ', "\n")), expected, "{text}");
+            let expected =
+                UnitView { main_pid, last_pid: Some(9), failed: failed.map(Into::into), stopped, last_exit: last_exit.map(Into::into) };
+            assert_eq!(view(&format!("{text} ExecMainPID=9").replace(' ', "\n")), expected, "{text}");
         };
         check("ActiveState=active SubState=running Result=success MainPID=7 ExecMainCode=0 ExecMainStatus=0", Some(7), None, false, None);
         check(

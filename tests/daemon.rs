@@ -28,3 +28,5 @@ mod secrets;
 mod starting;
 #[path = "daemon/stopping.rs"]
 mod stopping;
+#[path = "daemon/systemd.rs"]
+mod systemd;

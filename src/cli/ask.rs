@@ -14,7 +14,7 @@ use crate::control::{self, Request, Response, Status};
 use crate::exit::Exit;
 
 /// Where the system service listens.
-const SYSTEM_SOCKET: &str = "/run/switchboard/control.sock";
+pub(super) const SYSTEM_SOCKET: &str = "/run/switchboard/control.sock";
 /// How often a shutdown is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -36,6 +36,14 @@ pub(super) fn ask(command: &Command, socket: Option<&Path>, config: Result<Confi
             wait_for_stop(&sockets, instance, Duration::from_millis(within_millis), farewell)
         }
         (response, command) => print(&response, wants_json(command)),
+    }
+}
+
+/// Prints how the gateway is.
+pub(super) fn status(sockets: &Sockets) -> Exit {
+    match sockets.ask(&Request::Status) {
+        Ok(response) => print(&response, false),
+        Err(error) => failed(&error),
     }
 }
 
@@ -76,7 +84,13 @@ fn request(command: &Command) -> Request {
         Command::Ledger(Ledger::Move { from, to }) => Request::LedgerMove { from: AdapterName::new(from), to: AdapterName::new(to) },
         Command::Ledger(Ledger::Drop { adapter }) => Request::LedgerDrop { adapter: AdapterName::new(adapter) },
         // Those that ask nobody, or in their own way, never come here.
-        Command::Status(_) | Command::Restart(_) | Command::Run | Command::Check | Command::Config(_) | Command::Url => Request::Status,
+        Command::Status(_)
+        | Command::Restart(_)
+        | Command::Service(_)
+        | Command::Run
+        | Command::Check
+        | Command::Config(_)
+        | Command::Url => Request::Status,
     }
 }
 

@@ -123,9 +123,9 @@ impl<'a> Fields<'a> {
         texts.or_else(|| self.fault(key, "holds something that is not text", remedy))
     }
 
-    /// A secret: text, `{ env = "…" }` or `{ file = "…" }`. With `needed` false it is only checked for its form.
+    /// A secret: text, `{ env = "…" }`, `{ file = "…" }` or `{ credential = "…" }`. With `needed` false it is only checked for its form.
     pub(super) fn secret(&mut self, key: &'static str, needed: bool, around: &Surroundings) -> Option<Secret> {
-        let form = "Write { env = \"NAME\" }, { file = \"/path\" } or the text itself";
+        let form = "Write { env = \"NAME\" }, { file = \"/path\" }, { credential = \"name\" } or the text itself";
         match self.value(key)? {
             toml::Value::String(text) if text.trim().is_empty() => self.fault(key, "is empty", form),
             toml::Value::String(text) => Some(Secret::new(text)),
@@ -133,7 +133,9 @@ impl<'a> Fields<'a> {
                 let pair = table.iter().next().and_then(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())));
                 match pair {
                     _ if table.len() != 1 => self.fault(key, "does not say in exactly one way where the secret is", form),
-                    Some((way, _)) if !matches!(&*way, "env" | "file") => self.fault(key, format!("{way:?} is unknown here"), form),
+                    Some((way, _)) if !matches!(&*way, "env" | "file" | "credential") => {
+                        self.fault(key, format!("{way:?} is unknown here"), form)
+                    }
                     Some(_) if !needed => None,
                     Some((way, from)) => match fetch(&way, &from, around) {
                         Ok(secret) => Some(secret),
@@ -214,12 +216,33 @@ fn fetch(way: &str, from: &str, around: &Surroundings) -> Result<Secret, (String
         "env" => around.variables.get(from).cloned().ok_or_else(|| {
             (format!("the environment variable {from} is not set"), format!("Set {from}, or name another variable or a file"))
         })?,
+        "credential" => return credential(from, around),
         _ => std::fs::read_to_string(from).map_err(|error| {
             (format!("the file {from} cannot be read ({error})"), "Create it, readable for the gateway only".to_owned())
         })?,
     };
     match text.trim() {
         "" => Err((format!("{from} is empty"), "Put the secret there".to_owned())),
+        secret => Ok(Secret::new(secret)),
+    }
+}
+
+/// A secret that the service manager hands to the service alone (systemd.exec(5), LoadCredential).
+fn credential(name: &str, around: &Surroundings) -> Result<Secret, (String, String)> {
+    if name.is_empty() || name.contains('/') || name.starts_with('.') {
+        return Err((format!("{name:?} cannot be the name of a credential"), "Write its name alone, as in LoadCredential".into()));
+    }
+    let Some(folder) = around.variables.get("CREDENTIALS_DIRECTORY") else {
+        let remedy = "Run the gateway under a service manager that loads it, or name a file";
+        let absent = || (format!("the credential {name} is not here: CREDENTIALS_DIRECTORY is not set"), remedy.to_owned());
+        // In place of it, for whoever only looks: never sent anywhere, and as much its own as the credential.
+        return if around.looks_only { Ok(Secret::new(format!("credential {name}"))) } else { Err(absent()) };
+    };
+    let text = std::fs::read_to_string(std::path::Path::new(folder).join(name)).map_err(|error| {
+        (format!("the credential {name} cannot be read ({error})"), format!("Add LoadCredential={name}:/path/to/the/secret to the unit"))
+    })?;
+    match text.trim() {
+        "" => Err((format!("the credential {name} is empty"), "Put the secret there".to_owned())),
         secret => Ok(Secret::new(secret)),
     }
 }

@@ -26,7 +26,7 @@ fn check(file: &str, variables: &[(&str, &str)], expected: &[&[&str]]) {
 
 #[test]
 fn no_file_at_all_is_a_working_gateway() {
-    let around = Surroundings { variables: [("XDG_STATE_HOME".to_owned(), "/s".to_owned())].into() };
+    let around = Surroundings { variables: [("XDG_STATE_HOME".to_owned(), "/s".to_owned())].into(), looks_only: false };
     let config = Config::load(None, &around).expect("the defaults are a configuration");
     assert_eq!(config.state_dir, Path::new("/s/switchboard"));
     assert_eq!(config.control.socket, Path::new("/s/switchboard/control.sock"));
@@ -107,6 +107,24 @@ fn g29_every_fault_is_named_at_once_with_file_key_and_remedy() {
             &["texts.stop", "{time}"],
         ],
     );
+}
+
+/// Only the service is given its credentials; whoever looks at its configuration from outside is not refused for that.
+#[test]
+fn g24_a_credential_is_read_where_the_service_manager_puts_it() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    std::fs::write(dir.path().join("bot"), "TEST-token\n").expect("writable");
+    let there = dir.path().to_str().expect("UTF-8");
+    let file = |name: &str| format!("[adapters.a]\nkind = \"telegram\"\nagent = \"default\"\ntoken = {{ credential = \"{name}\" }}");
+    let given = [("CREDENTIALS_DIRECTORY", there)];
+    check(&file("bot"), &given, &[]);
+    check(&file("other"), &given, &[&["adapters.a.token", "credential other cannot be read", "LoadCredential=other:"]]);
+    check(&file("../bot"), &given, &[&["adapters.a.token", "cannot be the name of a credential"]]);
+    check(&file("bot"), &[], &[&["adapters.a.token", "CREDENTIALS_DIRECTORY is not set", "service manager"]]);
+    let path = dir.path().join("config.toml");
+    std::fs::write(&path, file("bot")).expect("writable");
+    let around = Surroundings { variables: [("HOME".to_owned(), "/home/nobody".to_owned())].into(), looks_only: true };
+    assert!(Config::load(Some(&path), &around).is_ok());
 }
 
 #[test]

@@ -218,7 +218,7 @@ mod tests {
     use crate::state_dir::StateDir;
 
     fn gate(hosts: &[&str]) -> (Gate, Token) {
-        let around = Surroundings { variables: [("HOME".to_owned(), "/h".to_owned())].into() };
+        let around = Surroundings { variables: [("HOME".to_owned(), "/h".to_owned())].into(), ..Surroundings::default() };
         let mut http = Config::load(None, &around).expect("the defaults").http;
         http.hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
         let dir = tempfile::tempdir().expect("a temporary directory");

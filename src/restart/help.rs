@@ -44,6 +44,11 @@ impl Origin {
         Self { instance: status.instance, pid, unit: Unit::of_process(pid), command: words.collect(), log }
     }
 
+    /// Nobody yet: a service that is about to be started.
+    pub fn none(unit: Unit) -> Self {
+        Self { instance: InstanceId(uuid::Uuid::nil()), pid: 0, unit: Some(unit), command: Vec::new(), log: None }
+    }
+
     /// What an operator is told after these failures; how it is now is looked up.
     pub fn help(&self, failures: &[Failure]) -> String {
         let state =
@@ -57,7 +62,7 @@ impl Origin {
     }
 
     fn words(&self, failures: &[Failure], state: Option<&str>, lines: &[String]) -> String {
-        let mut out = String::from("the restart failed\n");
+        let mut out = String::from(if self.pid == 0 { "the service does not run as it should\n" } else { "the restart failed\n" });
         for (number, failure) in failures.iter().enumerate() {
             _ = writeln!(out, "  {}  {failure}", if number == 0 { "first" } else { "then " });
         }

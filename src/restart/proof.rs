@@ -57,6 +57,8 @@ pub enum Gateway {
 pub struct UnitView {
     /// Its main process, if it has one.
     pub main_pid: Option<u32>,
+    /// The newest process that was its main one, also when it has ended.
+    pub last_pid: Option<u32>,
     /// It is down and nothing is about to start it, although nobody stopped it; why, in words.
     pub failed: Option<String>,
     /// It is down because it was stopped.
@@ -232,7 +234,9 @@ impl Proof {
         };
         let other = |before: Option<InstanceId>| before.is_some_and(|before| !silent && new.map(|new| new.instance) != Some(before));
         let gone = |before: Option<u32>| view.unit.is_some() && before.is_some_and(|before| main_pid != Some(before));
-        if other(seen.instance) || gone(seen.main_pid) {
+        // One that came and went between two looks.
+        let last_pid = view.unit.as_ref().and_then(|unit| unit.last_pid).filter(|pid| !self.spent_pids.contains(pid));
+        if other(seen.instance) || gone(seen.main_pid) || gone(last_pid) {
             return Err(Failure::Died(self.ready_for(now), how));
         }
         self.stage = match (new.filter(|new| new.ready), &self.stage) {
@@ -273,7 +277,7 @@ impl Proof {
         if let Gateway::There(sighting) = view.gateway {
             self.spent.push(sighting.instance);
         }
-        self.spent_pids.extend(view.unit.as_ref().and_then(|unit| unit.main_pid));
+        self.spent_pids.extend(view.unit.iter().flat_map(|unit| [unit.main_pid, unit.last_pid]).flatten());
     }
 
     fn ready_for(&self, now: Instant) -> Option<Duration> {

@@ -4,7 +4,7 @@
 //! test fails.
 
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -105,6 +105,11 @@ impl Home {
 
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// One that is free as well.
+    pub(crate) fn another_port(&self) -> u16 {
+        free_port()
     }
 
     pub(crate) fn root(&self) -> String {
@@ -411,6 +416,17 @@ pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < end, "waited {BOUND:?} in vain for: {what}");
         std::thread::sleep(LOOK);
     }
+}
+
+/// Whether a counterpart is here. Its absence is said where CI shows it (past the capture of a test's output), and a failure where everything is
+/// required.
+pub(crate) fn is_here(found: bool, what: &str) -> bool {
+    let required = std::env::var_os("SWITCHBOARD_REQUIRE_ALL").is_some();
+    assert!(found || !required, "{what} is not to be had here, and SWITCHBOARD_REQUIRE_ALL is set");
+    if !found {
+        _ = writeln!(std::io::stderr(), "::warning::{what} is not to be had here; a test of the real binary did not run");
+    }
+    found
 }
 
 /// A port that is free now; every call gives another.

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use switchboard_actors::testkit::fake_openai::Reply;
 use switchboard_actors::testkit::fake_telegram::Fault;
 
-use crate::gateway::{CUT, DOWN, Home, until};
+use crate::gateway::{CUT, DOWN, Home, is_here, until};
 
 /// The whole of a shutdown, and what is granted beyond it.
 const GRACE: Duration = Duration::from_secs(4);
@@ -121,19 +121,10 @@ fn is_over(pid: Pid) -> bool {
     stat.rsplit_once(") ").is_none_or(|(_, fields)| fields.starts_with(['Z', 'X']))
 }
 
-/// Whether a counterpart is here. Its absence is said where CI shows it, and a failure where everything is required.
+/// Whether a program is here.
 fn have(program: &str) -> bool {
     let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|folder| folder.join(program).is_file());
-    absent(found, program)
-}
-
-fn absent(found: bool, what: &str) -> bool {
-    let required = std::env::var_os("SWITCHBOARD_REQUIRE_ALL").is_some();
-    assert!(found || !required, "{what} is not to be had here, and SWITCHBOARD_REQUIRE_ALL is set");
-    if !found {
-        eprintln!("::warning::{what} is not to be had here; a test of the real binary did not run");
-    }
-    found
+    is_here(found, program)
 }
 
 /// A small file system over the state directory, unmounted at the end.
@@ -143,7 +134,7 @@ impl<'a> SmallDisk<'a> {
     fn mount(at: &'a Path) -> Option<Self> {
         std::fs::create_dir_all(at).expect("ours");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(at).status();
-        absent(mounted.is_ok_and(|status| status.success()), "mounting a small file system").then_some(Self(at))
+        is_here(mounted.is_ok_and(|status| status.success()), "mounting a small file system").then_some(Self(at))
     }
 }
 

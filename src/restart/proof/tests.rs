@@ -96,6 +96,12 @@ fn g27_the_manager_knows_of_processes_that_never_answer() {
         &[(0, old()), (3, one()), (4, two()), (5, two()), (6, main(3, there(3, true))), (9, main(3, there(3, true)))],
         &[(4, Step::Retry(DIED_BEFORE)), (9, proved(3, Some(DIED_BEFORE)))],
     );
+    // Between two looks, while the manager waits before it starts the next.
+    let went = View { unit: Some(UnitView { last_pid: Some(101), ..UnitView::default() }), ..NOBODY };
+    check(
+        &[(0, old()), (2, went.clone()), (3, went), (4, main(2, there(2, true))), (7, main(2, there(2, true)))],
+        &[(2, Step::Retry(DIED_BEFORE)), (7, proved(2, Some(DIED_BEFORE)))],
+    );
     let why = || Failure::Died(None, Some("exit code 78".into()));
     check(
         &[(0, old()), (3, failed("exit code 78")), (4, failed("exit code 78"))],

@@ -1,0 +1,294 @@
+//! `switchboard service`: puts the gateway under systemd and works it there, as a system service or a user's own.
+
+use std::io::{BufRead as _, IsTerminal as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use switchboard_actors::ids::InstanceId;
+
+use super::ask::complain;
+use super::{restart as restarting, say};
+use crate::config::{Config, Faults, Restart, Surroundings};
+use crate::control::client::Sockets;
+use crate::exit::Exit;
+use crate::install::Layout;
+use crate::restart::help::Origin;
+use crate::restart::{self, Outcome};
+use crate::unit::file::{UnitFile, addresses};
+use crate::unit::setup::{self, Difference, SetupError, Wanted};
+use crate::unit::{Scope, Unit};
+
+#[derive(Debug, Args)]
+pub(super) struct Service {
+    /// A service of your own instead of the system's
+    #[arg(long, global = true)]
+    user: bool,
+    #[command(subcommand)]
+    command: ServiceCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ServiceCommand {
+    /// Put this program and its unit in place, with the times of the configuration
+    Install(Install),
+    /// Stop the service and remove its unit; programs, configuration and what was said stay
+    Uninstall(Yes),
+    /// Start it, and wait until it is ready and stays so
+    Start,
+    /// Stop it: running tasks may finish within the grace, and everybody is told
+    Stop,
+    /// Restart it, and wait until a new gateway is ready and stays so
+    Restart(restarting::Order),
+    /// Show how it is, as systemd and as the gateway sees it
+    Status,
+    /// Show its log
+    Logs(Logs),
+}
+
+#[derive(Debug, Args)]
+struct Install {
+    /// Also let systemd listen for the page, and start the gateway when somebody comes
+    #[arg(long)]
+    with_socket: bool,
+    #[command(flatten)]
+    yes: Yes,
+}
+
+#[derive(Debug, Args)]
+struct Yes {
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+#[derive(Debug, Args)]
+struct Logs {
+    /// Go on as it grows
+    #[arg(long, short)]
+    follow: bool,
+    /// How many lines
+    #[arg(long, short = 'n', default_value_t = 50)]
+    lines: u32,
+}
+
+/// What every command here works with.
+struct Desk<'a> {
+    scope: Scope,
+    unit: Unit,
+    chosen: Option<&'a Path>,
+    config: Result<Config, Faults>,
+    around: &'a Surroundings,
+}
+
+/// Carries a command out.
+pub(super) fn service(service: &Service, chosen: Option<&Path>, config: Result<Config, Faults>, around: &Surroundings) -> Exit {
+    let scope = if service.user { Scope::User } else { Scope::System };
+    let desk = Desk { scope, unit: Unit::ours(scope), chosen, config, around };
+    let done = match &service.command {
+        ServiceCommand::Install(install) => desk.install(install),
+        ServiceCommand::Uninstall(yes) => desk.uninstall(yes),
+        ServiceCommand::Start => desk.start(),
+        ServiceCommand::Stop => desk.stop(),
+        ServiceCommand::Restart(order) => desk.restart(order),
+        ServiceCommand::Status => Ok(desk.status()),
+        ServiceCommand::Logs(logs) => Ok(desk.logs(logs)),
+    };
+    done.unwrap_or_else(|error| complain(&error.to_string(), Exit::NotAchieved))
+}
+
+impl Desk<'_> {
+    fn install(&self, install: &Install) -> Result<Exit, SetupError> {
+        let Some(version) = setup::manager_version() else {
+            return Ok(complain("systemctl cannot be run: there is no systemd here to install a service for", Exit::NotAchieved));
+        };
+        let config = match &self.config {
+            Ok(config) => config,
+            Err(faults) => return Ok(complain(&faults.to_string(), Exit::Config)),
+        };
+        let (Some(layout), Some(folder)) = (Layout::of(self.scope, self.around), setup::unit_folder(self.scope, self.around)) else {
+            return Ok(complain("HOME is not set: there is no place for a user's service", Exit::NotAchieved));
+        };
+        let chosen = self.chosen.and_then(|path| std::path::absolute(path).ok());
+        let unit = UnitFile::new(self.scope, version, layout.current_program(), chosen, &config.settings.shutdown);
+        let mut wanted = vec![Wanted { path: folder.join(setup::NAME), text: unit.service() }];
+        if install.with_socket {
+            match config.http.port().and_then(|port| addresses(config.http.host(), port)) {
+                Some(addresses) => wanted.push(Wanted { path: folder.join(setup::SOCKET), text: UnitFile::socket(&addresses) }),
+                None => {
+                    let reason = format!("http.listen = {:?}: a socket's unit needs an address, not a name", config.http.listen);
+                    return Ok(complain(&reason, Exit::NotAchieved));
+                }
+            }
+        }
+        let Some(changes) = agree(wanted, &install.yes)? else {
+            return Ok(complain("nothing was changed", Exit::NotAchieved));
+        };
+        let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
+        say(&format!("{}\n", setup::put_program(&layout, &program, env!("CARGO_PKG_VERSION"))?));
+        for file in &changes {
+            file.write()?;
+            say(&format!("{} was written\n", file.path.display()));
+        }
+        setup::reload_manager(self.scope)?;
+        self.unit.order("enable")?;
+        if install.with_socket {
+            self.unit.socket().order("enable")?;
+        }
+        self.warn_of_lingering();
+        let flag = if self.scope == Scope::User { " --user" } else { "" };
+        Ok(say(&format!("the service is installed. To start it: switchboard service start{flag}\n")))
+    }
+
+    /// A user's service ends with the user's last login unless it lingers.
+    fn warn_of_lingering(&self) {
+        let user = self.around.variables.get("USER").or_else(|| self.around.variables.get("LOGNAME"));
+        if let (Scope::User, Some(user)) = (self.scope, user)
+            && !setup::lingers(user)
+        {
+            eprintln!(
+                "warning: it ends when you log out, and does not start before you log in. To change that: loginctl enable-linger {user}"
+            );
+        }
+    }
+
+    fn uninstall(&self, yes: &Yes) -> Result<Exit, SetupError> {
+        let Some(folder) = setup::unit_folder(self.scope, self.around) else {
+            return Ok(complain("HOME is not set: there is no user's service", Exit::NotAchieved));
+        };
+        let files: Vec<PathBuf> =
+            [setup::SOCKET, setup::NAME].map(|name| folder.join(name)).into_iter().filter(|path| path.exists()).collect();
+        if files.is_empty() {
+            return Ok(complain(&format!("there is no service in {}", folder.display()), Exit::NotAchieved));
+        }
+        if !agreed(&format!("stop the service and remove {}?", shown(&files)), yes) {
+            return Ok(complain("nothing was changed", Exit::NotAchieved));
+        }
+        self.stop_units()?;
+        for path in &files {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or(setup::NAME);
+            Unit { name: name.into(), scope: self.scope }.order("disable")?;
+            std::fs::remove_file(path).map_err(|source| SetupError::File {
+                path: path.display().to_string(),
+                denied: source.kind() == std::io::ErrorKind::PermissionDenied,
+                source,
+            })?;
+        }
+        setup::reload_manager(self.scope)?;
+        Ok(say("the service is gone; programs, configuration and state are where they were\n"))
+    }
+
+    fn start(&self) -> Result<Exit, SetupError> {
+        self.unit.order("reset-failed").ok();
+        let started = self.unit.order("start");
+        let origin = Origin::none(self.unit.clone());
+        if let Err(error) = started {
+            eprintln!("{error}");
+            return Ok(complain(&origin.help(&[]), Exit::NotAchieved));
+        }
+        let settings = self.settings();
+        let limits = restart::limits(Duration::ZERO, settings.start_limit, settings.dwell);
+        Ok(match restart::prove(&self.sockets(), &origin, limits, &|| false, &mut |words| eprintln!("{words}")) {
+            Outcome::Proved(new, _) => say(&format!("started: instance {} is ready\n", InstanceId(new.instance.0))),
+            Outcome::Failed(failures) => complain(&origin.help(&failures), Exit::NotAchieved),
+            Outcome::Unwatched => Exit::NotAchieved,
+        })
+    }
+
+    fn stop(&self) -> Result<Exit, SetupError> {
+        self.stop_units()?;
+        Ok(match self.unit.state() {
+            Some(state) if state.main_pid.is_none() && state.failed.is_none() => say("stopped\n"),
+            _ => complain(&Origin::none(self.unit.clone()).help(&[]), Exit::NotAchieved),
+        })
+    }
+
+    /// The socket first: whoever comes by would start the service again.
+    fn stop_units(&self) -> Result<(), SetupError> {
+        if self.unit.socket().is_active() {
+            self.unit.socket().order("stop")?;
+        }
+        self.unit.order("stop")
+    }
+
+    fn restart(&self, order: &restarting::Order) -> Result<Exit, SetupError> {
+        match self.unit.state() {
+            Some(state) if state.main_pid.is_some() => Ok(restarting::restart(&self.sockets(), order, &self.settings())),
+            _ => self.start(),
+        }
+    }
+
+    fn status(&self) -> Exit {
+        let Some(words) = self.unit.in_words() else {
+            return complain("the service manager does not answer", Exit::NotAchieved);
+        };
+        say(&format!("{words}\n"));
+        if self.unit.state().is_none_or(|state| state.main_pid.is_none()) {
+            return Exit::NoGateway;
+        }
+        super::ask::status(&self.sockets())
+    }
+
+    fn logs(&self, logs: &Logs) -> Exit {
+        let mut command = Command::new("journalctl");
+        command.args(self.scope.flags()).args(["--unit", &self.unit.name, "--lines", &logs.lines.to_string()]);
+        if logs.follow {
+            command.arg("--follow");
+        }
+        let error = command.exec();
+        complain(&format!("journalctl cannot be run: {error}"), Exit::NotAchieved)
+    }
+
+    /// Where the service listens for operators.
+    fn sockets(&self) -> Sockets {
+        match (self.scope, &self.config) {
+            (Scope::System, _) => Sockets(vec![super::ask::SYSTEM_SOCKET.into()]),
+            (Scope::User, Ok(config)) => Sockets(vec![config.control.socket.clone()]),
+            (Scope::User, Err(_)) => Sockets(self.around.default_sockets()),
+        }
+    }
+
+    fn settings(&self) -> Restart {
+        self.config.as_ref().map_or_else(|_| Restart::defaults(), |config| config.restart)
+    }
+}
+
+/// Shows what would change of these files and asks; those that are to be written, or none when nothing may be.
+fn agree(wanted: Vec<Wanted>, yes: &Yes) -> Result<Option<Vec<Wanted>>, SetupError> {
+    let mut changes = Vec::new();
+    for file in wanted {
+        match file.difference()? {
+            Difference::None => {}
+            Difference::New => changes.push(file),
+            Difference::Changed(shown) => {
+                say(&shown);
+                if !agreed(&format!("overwrite {}?", file.path.display()), yes) {
+                    return Ok(None);
+                }
+                changes.push(file);
+            }
+        }
+    }
+    Ok(Some(changes))
+}
+
+/// Asks a person. Nobody at a terminal means no.
+fn agreed(question: &str, yes: &Yes) -> bool {
+    if yes.yes {
+        return true;
+    }
+    if !std::io::stdin().is_terminal() {
+        eprintln!("{question} Nobody can be asked here; --yes says so beforehand");
+        return false;
+    }
+    eprint!("{question} [y/N] ");
+    let mut answer = String::new();
+    let read = std::io::stdin().lock().read_line(&mut answer);
+    read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+}
+
+fn shown(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" and ")
+}

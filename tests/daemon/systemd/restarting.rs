@@ -1,0 +1,70 @@
+//! A restart as the manager does it, proved: programs that die at once, later or the first time, and one that is never ready.
+
+use super::host::{BRIEF, Host};
+
+/// The restart command, patient for this long, on a machine whose new program is this script; what it said, and how it ended.
+fn restart(host: &Host, script: &str, start_limit: &str) -> (Option<i32>, String) {
+    host.replace_program("2.0", script);
+    let printed = host.run(&["switchboard", "restart", "--dwell", "2s", "--start-limit", start_limit]);
+    (printed.code, printed.out + &printed.err)
+}
+
+#[track_caller]
+fn check(told: &(Option<i32>, String), code: i32, parts: &[&str]) {
+    assert_eq!(told.0, Some(code), "{}", told.1);
+    parts.iter().for_each(|part| assert!(told.1.contains(part), "{part:?} is missing in: {}", told.1));
+}
+
+#[test]
+fn g27_a_program_that_dies_at_once_is_found_out_and_the_operator_helped() {
+    let Some(host) = Host::serving(BRIEF) else { return };
+    let told = restart(&host, "echo this is why; exit 70", "20s");
+    check(
+        &told,
+        1,
+        &[
+            "first  the new instance died before it was ready",
+            "then   the new instance died before it was ready",
+            "switchboard.service is ",
+            "switchboard[", // a line of the journal
+            "this is why",
+            "systemctl status switchboard.service",
+            "journalctl -e -u switchboard.service",
+            "/opt/switchboard/current/switchboard check",
+            "to restart by hand:\n  systemctl restart switchboard.service",
+        ],
+    );
+    // By hand, once the cause is gone.
+    host.replace_program("2.1", "exec $real \"$@\"");
+    host.done(&["systemctl", "restart", "switchboard.service"]);
+    host.done(&["switchboard", "restart", "--dwell", "1s"]);
+}
+
+#[test]
+fn g27_a_program_that_exits_with_bad_configuration_is_given_up_at_once() {
+    let Some(host) = Host::serving(BRIEF) else { return };
+    let told = restart(&host, "exit 78", "60s");
+    check(&told, 1, &["exit code 78: bad configuration", "switchboard.service is failed (failed)", "to restart by hand"]);
+}
+
+#[test]
+fn g27_a_program_that_dies_later_or_never_gets_ready_is_found_out() {
+    let Some(host) = Host::serving(BRIEF) else { return };
+    let dies = "$real \"$@\" & child=$!; sleep 1.5; kill -9 $child; exit 1";
+    host.tune("NotifyAccess=all");
+    let told = restart(&host, dies, "20s");
+    check(&told, 1, &["first  the new instance died", "then   the new instance died", "to restart by hand"]);
+    host.replace_program("2.1", "exec $real \"$@\"");
+    host.done(&["systemctl", "restart", "switchboard.service"]);
+    let told = restart(&host, "exec sleep infinity", "3s");
+    check(&told, 1, &["first  no new instance came within 3s", "then   no new instance came within 3s", "activating (start)"]);
+}
+
+#[test]
+fn g27_a_program_that_fails_once_is_restarted_at_the_second_try() {
+    let Some(host) = Host::serving(BRIEF) else { return };
+    let once = "[ -e $STATE_DIRECTORY/tried ] || { touch $STATE_DIRECTORY/tried; exit 1; }; exec $real \"$@\"";
+    let told = restart(&host, once, "20s");
+    check(&told, 0, &["once more", "restarted at the second try: instance ", "At the first, the new instance died before it was ready"]);
+    assert_eq!(host.property("ActiveState"), "active");
+}

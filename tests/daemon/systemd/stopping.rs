@@ -1,0 +1,88 @@
+//! A stop by the manager: it waits as long as there is progress and no longer, hits only the gateway, and is never a failure.
+
+use std::time::{Duration, Instant};
+
+use super::host::{BRIEF, Host};
+use crate::gateway::{CUT, DOWN, until};
+
+/// What a crowded machine may add to a wall clock.
+const CROWD: Duration = Duration::from_secs(10);
+
+#[test]
+fn g12_a_drain_that_makes_progress_outlasts_the_managers_limit_up_to_its_own() {
+    let Some(host) = Host::boot(&BRIEF.replace("[shutdown]", "[shutdown]\ngrace = \"20s\"")) else { return };
+    host.install();
+    host.tune("TimeoutStopSec=2");
+    host.done(&["systemctl", "start", "switchboard"]);
+    host.work(1, "work for 6s");
+    let begun = Instant::now();
+    host.done(&["systemctl", "stop", "switchboard"]);
+    assert!(begun.elapsed() > Duration::from_secs(3), "longer than the limit: {:?}", begun.elapsed());
+    assert_eq!((host.property("ActiveState"), host.property("Result")), ("inactive".into(), "success".into()));
+    assert!(host.home.told(1, DOWN).len() >= 2, "it was told, and answered");
+    assert_eq!(host.home.count(1, CUT), 0);
+    // A task without end: the grace is the maximum, and being cut is no failure of the unit.
+    host.done(&["systemctl", "start", "switchboard"]);
+    host.work(2, "work for 1h");
+    let begun = Instant::now();
+    let stop = host.begin(&["systemctl", "stop", "switchboard"]);
+    let text = until("the drain's status", || Some(host.property("StatusText")).filter(|text| text.starts_with("drain: 1 tasks running")));
+    assert!(text.contains("s left"), "{text}");
+    assert_eq!(host.property("SubState"), "stop-sigterm");
+    let output = stop.wait_with_output().expect("it ends");
+    assert!(output.status.success() && begun.elapsed() < Duration::from_secs(20) + CROWD, "{:?}", begun.elapsed());
+    assert_eq!((host.property("ActiveState"), host.property("Result")), ("inactive".into(), "success".into()));
+    host.done(&["systemctl", "start", "switchboard"]);
+    host.home.told(2, CUT);
+}
+
+#[test]
+fn g12_stopping_is_said_only_when_the_drain_is_over() {
+    let Some(host) = Host::serving(&BRIEF.replace("[shutdown]", "[shutdown]\ngrace = \"30s\"")) else { return };
+    let first = host.instance().expect("ready");
+    host.work(1, "work for 4s");
+    let restart = host.begin(&["switchboard", "restart"]);
+    until("the drain's status", || host.property("StatusText").starts_with("drain: ").then_some(()));
+    assert_eq!((host.property("ActiveState"), host.property("SubState")), ("active".into(), "running".into()), "the clock has not begun");
+    let output = restart.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_ne!(host.instance(), Some(first));
+    let journal = host.run(&["journalctl", "--no-pager", "--output=short-monotonic", "--unit=switchboard"]).out;
+    assert_eq!(journal.matches("Scheduled restart job").count(), 1, "{journal}");
+}
+
+#[test]
+fn g30_children_outlive_the_signal_and_not_the_stop() {
+    let Some(host) = Host::serving(&BRIEF.replace("[shutdown]", "[shutdown]\ngrace = \"30s\"")) else { return };
+    // A process of the service that is not its main one, as an agent's child is.
+    let mut child =
+        host.begin(&["sh", "-c", "echo $$ > /sys/fs/cgroup/system.slice/switchboard.service/cgroup.procs && exec sleep infinity"]);
+    until("two processes of the service", || (host.property("TasksCurrent") != "[not set]" || processes(&host) == 2).then_some(()));
+    until("two processes of the service", || (processes(&host) == 2).then_some(()));
+    host.work(1, "work for 3s");
+    let stop = host.begin(&["systemctl", "stop", "switchboard"]);
+    until("the drain's status", || host.property("StatusText").starts_with("drain: ").then_some(()));
+    assert!(child.try_wait().expect("ours").is_none(), "SIGTERM was for the gateway alone");
+    assert!(stop.wait_with_output().expect("it ends").status.success());
+    assert_eq!(host.property("Result"), "success");
+    until("the end of the child", || child.try_wait().expect("ours"));
+}
+
+fn processes(host: &Host) -> usize {
+    host.run(&["cat", "/sys/fs/cgroup/system.slice/switchboard.service/cgroup.procs"]).out.lines().count()
+}
+
+#[test]
+fn g11_g28_a_gateway_that_hangs_in_stop_is_ended_and_its_end_known() {
+    let Some(host) = Host::boot(BRIEF) else { return };
+    host.install();
+    host.tune("TimeoutStopSec=2\nNotifyAccess=all");
+    host.replace_program("2.0", "trap '' TERM; $real \"$@\" & while :; do wait; sleep 0.1; done");
+    host.done(&["systemctl", "start", "switchboard"]);
+    host.run(&["systemctl", "stop", "switchboard"]);
+    assert_eq!((host.property("ActiveState"), host.property("Result")), ("failed".into(), "timeout".into()));
+    host.replace_program("2.1", "exec $real \"$@\"");
+    host.done(&["systemctl", "start", "switchboard"]);
+    let last = host.status().expect("it runs")["last_end"].as_str().expect("there was one").to_owned();
+    assert!(last.starts_with("killed while serving"), "{last}");
+}
