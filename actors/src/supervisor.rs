@@ -10,6 +10,7 @@ mod front;
 mod going_down;
 mod operators;
 pub mod recovery;
+mod requests;
 mod waking;
 
 use std::collections::{HashMap, VecDeque};

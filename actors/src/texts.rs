@@ -193,6 +193,8 @@ texts! {
     stopping,
     /// The result of a restart, to whoever asked.
     restarted,
+    /// The result of a restart that failed at first, to whoever asked.
+    restarted_late,
     /// A restart that was asked for and not carried out.
     not_restarted,
     /// A shutdown that was asked for, told at the next start.

@@ -12,8 +12,8 @@ use super::recovery::{self, Again, Verdict};
 use super::{Held, Stage, Supervisor};
 use crate::ids::{ChatId, OutboxId, SessionKey};
 use crate::ledger::{
-    Born, CutTurn, Done, Ending, Fault, Knowledge, LedgerFacts, LeftChild, NoticeKind, OpenRequest, OpenWork, PairRow, Paired, Question,
-    Step, What, Word,
+    Born, CutTurn, Done, Ending, Fault, Knowledge, LedgerFacts, LeftChild, NoticeKind, OpenWork, PairRow, Paired, Question, Step, What,
+    Word,
 };
 use crate::marker::{self, Found};
 use crate::protocol::{Bulletin, Notify, ReadMarker, RemoveMarker};
@@ -188,9 +188,7 @@ impl Handler<Opened> for Supervisor {
         for command in commands {
             self.carry_out_again(command, ctx);
         }
-        for request in requests {
-            self.answer_request(&request, &last, ctx);
-        }
+        self.answer_requests(requests, ctx);
         self.wake_sessions(waiting.into_iter().map(|waiting| waiting.session).collect(), ctx);
     }
 }
@@ -268,28 +266,6 @@ impl Supervisor {
         });
     }
 
-    /// Tells whoever asked for the end of the last life what came of it. It is never carried out again.
-    fn answer_request(&self, open: &OpenRequest, last: &Last, ctx: &Context<Self>) {
-        let texts = &self.settings.texts;
-        let ended = last.facts.last.as_ref().filter(|facts| facts.instance == open.request.instance && facts.ended.is_some());
-        let text = match (ended, open.request.kind) {
-            (Some(_), ShutdownKind::Stop) => texts.was_stopped.plain(),
-            (Some(_), ShutdownKind::Restart | ShutdownKind::Update) => {
-                let downtime = self.downtime(last).map(spoken).unwrap_or_default();
-                texts.restarted.render(&[("downtime", &downtime)])
-            }
-            (None, _) => texts.not_restarted.render(&[("cause", cause_of(last))]),
-        };
-        let replies = self.words(&open.session, &What::Reply { word: Word::Command }, &text, None);
-        let (me, rows) = (ctx.address(), replies.clone());
-        // Said only once it is durable: a crash in between would have it said again, by the next life and as something new.
-        self.ledger.must(Step::Answered { request: open.seq, replies }, move |result| {
-            if result == Ok(Done::Ok) {
-                me.do_send(Said(rows));
-            }
-        });
-    }
-
     /// Wakes sessions that have something waiting, a few hundred at a time, so that nobody else waits for them.
     pub(super) fn wake_sessions(&mut self, mut sessions: Vec<SessionKey>, ctx: &mut Context<Self>) {
         /// Sessions woken in one go.
@@ -348,7 +324,7 @@ impl Supervisor {
 /// The parts of a word are durable.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Said(Vec<crate::ledger::OutboxRow>);
+pub(super) struct Said(pub(super) Vec<crate::ledger::OutboxRow>);
 
 impl Handler<Said> for Supervisor {
     type Result = ();

@@ -26,7 +26,7 @@ fn g16_the_turn_that_asked_for_a_restart_is_answered_and_never_run_again() {
          0s  → 7         restarting, as you wish
          0s  mark
          0s  down        clean
-         3s  → 7         ✅ Restarted, after 4s.",
+         6s  → 7         ✅ Restarted, after 4s.",
     );
 }
 
@@ -62,10 +62,36 @@ fn g16_a_restart_by_an_admin_that_is_delivered_again_restarts_nothing() {
           5s  mark
           5s  down        clean
           7s  → 7         ✅ Back, after 3s (restart).
-          7s  → 9         ✅ Restarted, after 3s.
           8s  boss in 9   /restart
+         10s  → 9         ✅ Restarted, after 3s.
          13s  boss in 9   hello
          13s  → 9         hello: done",
+    );
+}
+
+#[test]
+fn g27_a_restart_that_failed_at_first_is_told_with_its_cause_once_a_life_lasts() {
+    let (mut world, _) = world();
+    world.life(async |life| {
+        life.say("9", "boss", "/restart").await;
+        assert_eq!(life.down().await.kind, ShutdownKind::Restart);
+    });
+    for _ in 0..2 {
+        // Each dies within the dwell time, without a word.
+        world.life(async |life| life.pass(secs(2)).await);
+        world.pass(secs(2));
+    }
+    world.life(async |life| {
+        life.pass(secs(5)).await;
+        assert!(life.report().is_none());
+    });
+    world.life(async |life| life.pass(secs(5)).await);
+    world.expect(
+        " 0s  boss in 9  /restart
+          0s  → 9        🔄 Restarting. I will say when I am back.
+          0s  mark
+          0s  down       clean
+         11s  → 9        ⚠️ I am back, after 9s. The restart failed twice: crash.",
     );
 }
 
@@ -90,7 +116,7 @@ fn a_restart_that_a_crash_cut_short_is_told_and_not_carried_out() {
          0s  → 9         🔄 Restarting. I will say when I am back.
          2s  → 7         ✅ Back, after 3s (cut off while shutting down).
          2s  → 7         ✂️ Your task was interrupted (cut off while shutting down). Use /retry to run it again, /new to drop it.
-         2s  → 9         ⚠️ The restart you asked for was cut short (cut off while shutting down); I am back, and did not do it again.",
+         5s  → 9         ⚠️ The restart you asked for was cut short (cut off while shutting down); I am back, and did not do it again.",
     );
 }
 
