@@ -20,10 +20,10 @@ use crate::ids::MessageId;
 use crate::ids::{ChatId, OutboxId};
 use crate::ledger::writer::LedgerLine;
 use crate::ledger::{Done, Fate, Knowledge, NoticeKind, OutboxRow, OutboxState, Question, Step, What};
-use crate::platform::{Outgoing, Platform, SpeakError, Speaker};
+use crate::platform::{Abilities, Outgoing, Platform, SpeakError, Speaker};
 use crate::protocol::{
-    AdapterHealth, AdapterNews, Deliver, DeliverBefore, Disconnect, Flush, Leave, Notify, Phrase, Rephrase, ShowDraft, ShowTyping, Upward,
-    Withdraw,
+    AdapterHealth, AdapterNews, Deliver, DeliverBefore, Disconnect, Flush, Leave, Notify, Phrase, Rephrase, ShowDraft, ShowTyping, Soften,
+    Upward, Withdraw,
 };
 use crate::settings::{AdapterSettings, Policy, Settings};
 use crate::shutdown::ShutdownKind;
@@ -65,6 +65,10 @@ pub struct AdapterActor {
     unrecorded: HashMap<ChatId, ()>,
     /// When the outbox is looked at again.
     alarm: Option<(Moment, SpawnHandle)>,
+    /// Notices that are being recorded.
+    recording: u32,
+    /// A flush waits for those.
+    flushes: bool,
     closing: bool,
 }
 
@@ -83,6 +87,8 @@ impl AdapterActor {
             rendered: HashMap::new(),
             unrecorded: HashMap::new(),
             alarm: None,
+            recording: 0,
+            flushes: false,
             closing: false,
         }
     }
@@ -155,10 +161,16 @@ impl AdapterActor {
         if repeat {
             row.text.insert_str(0, &self.shared.settings.texts.repeat.plain());
         }
-        let edit = row.message.clone();
         let limit = self.shared.settings.outbox.send_limit;
+        let Abilities { edits, idempotent, .. } = self.platform.abilities();
+        let way = match row.message.clone() {
+            Some(message) => Way::Edit(message),
+            // What it has under our key may be a draft of this.
+            None if edits && idempotent && row.state == OutboxState::Unknown => Way::SendAndEdit,
+            None => Way::Send,
+        };
         self.shared.io.spawn(async move {
-            let result = speak(speaker, row, edit, limit).await;
+            let result = speak(speaker, row, way, limit).await;
             me.do_send(SendOver { id, result });
         });
     }
@@ -196,6 +208,14 @@ impl AdapterActor {
         });
     }
 
+    /// What is being recorded belongs to what is flushed.
+    fn flush(&mut self, ctx: &mut Context<Self>) {
+        if self.flushes && self.recording == 0 {
+            self.flushes = false;
+            self.on(Event::Flush, ctx);
+        }
+    }
+
     fn tell(&self, news: AdapterNews) {
         self.shared.upward.adapter.do_send(news);
     }
@@ -216,13 +236,16 @@ fn bounds(set: &AdapterSettings, platform: &dyn Platform, settings: &Settings) -
     }
 }
 
+/// How a message reaches its platform.
+enum Way {
+    Send,
+    Edit(MessageId),
+    /// Sent under a key that the platform may know, with other words.
+    SendAndEdit,
+}
+
 /// Sends or edits one message within `limit`. A speaker that panics, or says nothing in time, leaves the fate unknown.
-async fn speak(
-    speaker: Arc<dyn Speaker>,
-    row: OutboxRow,
-    edit: Option<MessageId>,
-    limit: std::time::Duration,
-) -> Result<MessageId, SpeakError> {
+async fn speak(speaker: Arc<dyn Speaker>, row: OutboxRow, way: Way, limit: std::time::Duration) -> Result<MessageId, SpeakError> {
     let out = Outgoing {
         room: row.chat.room,
         thread: row.chat.thread,
@@ -232,9 +255,13 @@ async fn speak(
         reply_to: row.reply_to,
     };
     let work = AssertUnwindSafe(async move {
-        match edit {
-            Some(message) => speaker.edit(out, message.clone()).await.map(|()| message),
-            None => speaker.send(out).await,
+        match way {
+            Way::Edit(message) => speaker.edit(out, message.clone()).await.map(|()| message),
+            Way::Send => speaker.send(out).await,
+            Way::SendAndEdit => {
+                let message = speaker.send(out.clone()).await?;
+                speaker.edit(out, message.clone()).await.map(|()| message)
+            }
         }
     });
     match tokio::time::timeout(limit, work.catch_unwind()).await {
@@ -299,8 +326,7 @@ impl AdapterActor {
             row.text.push_str(&self.shared.settings.texts.draft_cut.plain());
         }
         // Editing twice is editing once.
-        let repeated = row.message.is_some() || self.platform.abilities().idempotent;
-        row.state = if row.state == OutboxState::Unknown && !repeated { OutboxState::Unknown } else { OutboxState::Due };
+        row.state = if row.state == OutboxState::Unknown && row.message.is_none() { OutboxState::Unknown } else { OutboxState::Due };
         Some(row)
     }
 }
@@ -348,6 +374,9 @@ impl Handler<Deliver> for AdapterActor {
             match self.drafts.finish(first.id) {
                 drafts::Finished::Shown(message) => first.message = Some(message),
                 drafts::Finished::OnItsWay => return self.drafts.hold(rows),
+                // A platform that takes our key may have the draft under it, and would keep that.
+                drafts::Finished::Unsure if self.platform.abilities().idempotent => first.state = OutboxState::Unknown,
+                drafts::Finished::Unsure => {}
                 drafts::Finished::Never => {}
             }
         }
@@ -363,6 +392,7 @@ impl Handler<Notify> for AdapterActor {
         if let Some(phrase) = phrase {
             self.phrases.insert(row.id, phrase);
         }
+        self.recording += 1;
         self.shared.ledger.write(Step::Notice(row), move |result| me.do_send(Noted { row: noted, result: result.ok() }));
     }
 }
@@ -379,12 +409,19 @@ impl Handler<Noted> for AdapterActor {
     type Result = ();
 
     fn handle(&mut self, Noted { row, result }: Noted, ctx: &mut Context<Self>) {
+        self.recording = self.recording.saturating_sub(1);
         let What::Notice { kind, .. } = row.what else { return };
         let unrecorded = result.is_none() && kind == NoticeKind::Down && self.unrecorded.insert(row.chat.clone(), ()).is_none();
         match result {
             Some(Done::Ok) => self.on(Event::Notice(row), ctx),
             // Better told unrecorded than not told; the ledger will not hold it against anybody.
-            None if unrecorded => self.on(Event::Notice(row), ctx),
+            None if unrecorded => {
+                let id = OutboxId::unrecorded();
+                if let Some(phrase) = self.phrases.remove(&row.id) {
+                    self.phrases.insert(id, phrase);
+                }
+                self.on(Event::Notice(OutboxRow { id, ..row }), ctx);
+            }
             Some(_) => {
                 self.phrases.remove(&row.id);
                 self.tell(AdapterNews::Noticed(row.chat, kind, NoticeFate::Told));
@@ -395,6 +432,7 @@ impl Handler<Noted> for AdapterActor {
                 self.tell(AdapterNews::Noticed(row.chat, kind, NoticeFate::Failed { reason }));
             }
         }
+        self.flush(ctx);
     }
 }
 
@@ -404,6 +442,17 @@ impl Handler<Rephrase> for AdapterActor {
     fn handle(&mut self, Rephrase { kind, until }: Rephrase, _: &mut Context<Self>) {
         for phrase in self.phrases.values_mut() {
             (phrase.kind, phrase.until) = (kind, until);
+        }
+    }
+}
+
+impl Handler<Soften> for AdapterActor {
+    type Result = ();
+
+    fn handle(&mut self, Soften(chat): Soften, _: &mut Context<Self>) {
+        for phrase in self.phrases.values_mut().filter(|phrase| phrase.chat == chat) {
+            phrase.work = Work::Waiting;
+            phrase.members.clear();
         }
     }
 }
@@ -439,7 +488,8 @@ impl Handler<Flush> for AdapterActor {
     type Result = ();
 
     fn handle(&mut self, _: Flush, ctx: &mut Context<Self>) {
-        self.on(Event::Flush, ctx);
+        self.flushes = true;
+        self.flush(ctx);
     }
 }
 

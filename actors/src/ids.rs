@@ -172,6 +172,16 @@ impl fmt::Display for OutboxId {
     }
 }
 
+impl OutboxId {
+    /// The number of a message that could not be recorded: it is drawn beyond every number of the ledger. One of the ledger's own would be given out
+    /// again by the next life, and a platform that takes it for a key would then drop a reply as a repeat.
+    pub fn unrecorded() -> Self {
+        /// Beyond every ledger, and still exact for pages that count in floating point.
+        const BEYOND: u64 = 1 << 52;
+        Self(Seq(BEYOND | fastrand::u64(..BEYOND)))
+    }
+}
+
 /// One life of the process.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(transparent)]

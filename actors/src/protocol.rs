@@ -345,6 +345,11 @@ pub struct GoAhead;
 #[rtype(result = "()")]
 pub struct Halt(pub Seq);
 
+/// /stop while the ledger cannot record it: as [`Halt`], and the end of the turn tells the chat.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct HaltUnrecorded(pub Seq);
+
 /// These words of the desk to your chat are on their way: you owe them.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -420,6 +425,8 @@ pub struct Notify {
 /// A notice whose words depend on when it is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Phrase {
+    /// The chat.
+    pub chat: ChatId,
     /// Running work, or waiting.
     pub work: Work,
     /// Who is meant, where several share the chat.
@@ -444,6 +451,11 @@ pub struct Rephrase {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Withdraw(pub ChatId);
+
+/// In this chat nothing runs any more and something waits: say that, if it has not been told.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Soften(pub ChatId);
 
 /// A reply that will not be delivered before this moment is stuck: say so at once.
 #[derive(Clone, Copy, Message)]

@@ -20,8 +20,8 @@ use crate::ledger::writer::{LedgerLine, Unable};
 use crate::ledger::{Done, End, Finish, Knowledge, OutboxRow, OutboxState, Question, Resume, SessionView, Start, Step, What, Word};
 use crate::platform::{Abilities, split_text};
 use crate::protocol::{
-    Deliver, Doze, Drain, GoAhead, Halt, Heard, Interrupt, Leave, Owe, Present, RollCall, RunAgain, RunOver, SessionNews, SetGate, Settled,
-    ShowDraft, ShowTyping, Upward,
+    Deliver, Doze, Drain, GoAhead, Halt, HaltUnrecorded, Heard, Interrupt, Leave, Owe, Present, RollCall, RunAgain, RunOver, SessionNews,
+    SetGate, Settled, ShowDraft, ShowTyping, Upward,
 };
 use crate::settings::Settings;
 use crate::shutdown::ticket::Ticket;
@@ -249,6 +249,7 @@ impl SessionActor {
         let texts = &shared.settings.texts;
         let (word, text) = match word {
             Say::Nothing => return Vec::new(),
+            Say::Stopped => (Word::Command, texts.stopped.render(&[("count", "0")])),
             Say::Answer(text) if text.trim().is_empty() => (Word::Failed, texts.empty.plain()),
             Say::Answer(text) => (Word::Answer, text),
             // What it said so far stands above the question: a draft becomes its first part.
@@ -527,6 +528,7 @@ translate! {
     SetGate => |SetGate(gate)| Event::Gate(gate);
     GoAhead => |GoAhead| Event::MayStart;
     Halt => |Halt(before)| Event::Halt(before);
+    HaltUnrecorded => |HaltUnrecorded(before)| Event::HaltUnrecorded(before);
     Settled => |Settled { row, delivery }| Event::Delivery(row, delivery);
     Interrupt => |Interrupt { cause }| Event::Interrupt { cause: cause.to_string() };
 }

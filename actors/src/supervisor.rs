@@ -13,7 +13,7 @@ pub mod recovery;
 mod requests;
 mod waking;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -115,6 +115,8 @@ pub struct Supervisor {
     session_shared: Arc<session::Shared>,
     desk: Desk,
     books: Books,
+    /// Commands that are being carried out and not settled yet.
+    carrying: HashSet<Seq>,
     stage: Stage,
     /// Why turns are held, if they are.
     held: Option<Held>,
@@ -217,6 +219,7 @@ impl Supervisor {
             unborn: adapters,
             agents,
             books: Books::default(),
+            carrying: HashSet::new(),
             stage: Stage::Waking,
             held: None,
             again: Queue::default(),
@@ -530,7 +533,7 @@ impl Handler<SessionNews> for Supervisor {
                     self.run_again(ctx);
                     // While its end cannot be written it may still come to be cut.
                     if self.ledger_health.is_ok() {
-                        self.plan(plan::Event::TurnOver(session), ctx);
+                        self.plan(plan::Event::TurnOver(session, waiting), ctx);
                     }
                 }
             }

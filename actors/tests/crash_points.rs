@@ -6,10 +6,16 @@
 
 #[path = "crash_points/aftermath.rs"]
 mod aftermath;
+#[path = "crash_points/approvals.rs"]
+mod approvals;
+#[path = "crash_points/fates.rs"]
+mod fates;
 #[path = "crash_points/guarantees.rs"]
 mod guarantees;
 #[path = "crash_points/player.rs"]
 mod player;
+#[path = "crash_points/random.rs"]
+mod random;
 #[path = "crash_points/requests.rs"]
 mod requests;
 #[path = "crash_points/scenario.rs"]

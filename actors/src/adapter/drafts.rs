@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use actix::{AsyncContext, Context, Handler, Message};
 
-use super::{AdapterActor, speak};
+use super::{AdapterActor, Way, speak};
 use crate::ids::{MessageId, OutboxId};
 use crate::ledger::{Done, Fate, OutboxRow, Step};
 use crate::platform::SpeakError;
@@ -24,6 +24,8 @@ struct Draft {
     busy: bool,
     /// The platform would not take it.
     given_up: bool,
+    /// Nobody knows whether the platform has it.
+    unsure: bool,
     /// The text has grown since it was last shown.
     grown: bool,
     /// The finished reply that waits for the draft to land.
@@ -36,6 +38,8 @@ pub(super) enum Finished {
     Shown(MessageId),
     /// It is being sent: the reply waits for it.
     OnItsWay,
+    /// Nobody knows whether the platform has it.
+    Unsure,
     /// There is none.
     Never,
 }
@@ -45,9 +49,10 @@ impl Drafts {
     pub(super) fn finish(&mut self, row: OutboxId) -> Finished {
         match self.0.get(&row) {
             Some(draft) if draft.busy => Finished::OnItsWay,
-            Some(_) => match self.0.remove(&row).and_then(|draft| draft.message) {
-                Some(message) => Finished::Shown(message),
-                None => Finished::Never,
+            Some(_) => match self.0.remove(&row) {
+                Some(Draft { message: Some(message), .. }) => Finished::Shown(message),
+                Some(Draft { unsure: true, .. }) => Finished::Unsure,
+                Some(_) | None => Finished::Never,
             },
             None => Finished::Never,
         }
@@ -75,7 +80,7 @@ impl AdapterActor {
             self.shared.ledger.write(Step::Draft(row.clone()), move |result| {
                 me.do_send(DraftNews { id, what: What::Recorded(matches!(result, Ok(Done::Ok))) });
             });
-            self.drafts.0.insert(id, Draft { row, message: None, busy: true, given_up: false, grown: false, held: None });
+            self.drafts.0.insert(id, Draft { row, message: None, busy: true, given_up: false, unsure: false, grown: false, held: None });
             return;
         };
         draft.row.text = row.text;
@@ -93,9 +98,10 @@ impl AdapterActor {
             return;
         };
         (draft.busy, draft.grown) = (true, false);
-        let (row, edit, limit) = (draft.row.clone(), draft.message.clone(), self.shared.settings.outbox.send_limit);
+        let way = draft.message.clone().map_or(Way::Send, Way::Edit);
+        let (row, limit) = (draft.row.clone(), self.shared.settings.outbox.send_limit);
         self.shared.io.spawn(async move {
-            let result = speak(speaker, row, edit, limit).await;
+            let result = speak(speaker, row, way, limit).await;
             me.do_send(DraftNews { id, what: What::Spoken(result) });
         });
     }
@@ -132,6 +138,7 @@ impl Handler<DraftNews> for AdapterActor {
             What::Spoken(Err(error)) => {
                 tracing::debug!(adapter = %self.set.name, %error, "draft not shown");
                 draft.given_up = true;
+                draft.unsure = matches!(error, SpeakError::Unknown(_));
             }
         }
         draft.busy = false;

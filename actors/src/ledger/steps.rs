@@ -33,7 +33,7 @@ pub enum Step {
         /// Now.
         at: Wall,
     },
-    /// A delivery is taken in. → [`Done::Accepted`], or [`Done::Duplicate`] when (account, delivery) is known.
+    /// A delivery is taken in. → [`Done::Accepted`]; when (account, delivery) is known [`Done::Duplicate`], or [`Done::Open`].
     Accept(Accept),
     /// An adapter's account was read up to here. → [`Done::Ok`]
     Cursor {
@@ -207,6 +207,8 @@ pub enum Done {
         /// The session of an earlier accept whose row still waits, to be woken in case it never heard.
         waiting: Option<SessionKey>,
     },
+    /// A command that was accepted before and is not settled: perhaps nobody knew that it was, and nobody carries it out.
+    Open(Seq),
     /// An accept took effect; rows of /retry, /approve and /deny say whether there is a turn to run again (else the row is closed).
     Accepted {
         /// False for a retry with nothing to retry, or a decision with nothing to decide.

@@ -178,6 +178,8 @@ pub enum Event {
     Delivery(OutboxId, Delivery),
     /// /stop or /new: whatever was accepted before this is closed by the ledger.
     Halt(Seq),
+    /// The same, and the ledger knows nothing of it: the turn's own end tells the chat.
+    HaltUnrecorded(Seq),
     /// A limit may have passed.
     Tick,
     /// A shutdown asks for its goodbye; no turn starts any more.
@@ -283,6 +285,8 @@ pub enum Say {
     TooLong(Limit),
     /// What the agent asks approval for.
     Question(String),
+    /// That it was stopped: the command that wanted it could not be recorded, and cannot be answered yet.
+    Stopped,
     /// Nothing: it is told elsewhere.
     Nothing,
 }
@@ -377,8 +381,11 @@ impl Session {
     pub fn activity(&self) -> Activity {
         match &self.state {
             State::Running(run) => Activity::Running { since: run.since, asked_by: Some(run.asked_by.1.clone()) },
-            State::Closing(_, Closing::Ended) => Activity::Delivering,
-            State::Waking | State::Resting | State::Asking | State::Starting { .. } | State::Closing(..) => match self.waiting {
+            State::Closing(_, Closing::Ended) if self.waiting == 0 => Activity::Delivering,
+            // It was woken because something waits, and is yet to hear how much; or a cut turn waits to run again.
+            State::Waking | State::Starting { again: Some(_), .. } => Activity::Waiting(self.waiting.max(1)),
+            State::Resting | State::Asking if self.resume.is_some() => Activity::Waiting(self.waiting.max(1)),
+            State::Resting | State::Asking | State::Starting { .. } | State::Closing(..) => match self.waiting {
                 0 if self.owed.is_empty() => Activity::Idle,
                 0 => Activity::Delivering,
                 count => Activity::Waiting(count),
@@ -500,7 +507,8 @@ impl Session {
                 }
             }
 
-            (_, Event::Halt(before)) => self.halt(before, effects),
+            (_, Event::Halt(before)) => self.halt(before, Say::Nothing, effects),
+            (_, Event::HaltUnrecorded(before)) => self.halt(before, Say::Stopped, effects),
             (State::Running(run), Event::Tick) => {
                 let run = run.clone();
                 self.watch(now, run, effects);
@@ -640,12 +648,12 @@ impl Session {
         }
     }
 
-    fn halt(&mut self, before: Seq, effects: &mut Vec<Effect>) {
+    fn halt(&mut self, before: Seq, word: Say, effects: &mut Vec<Effect>) {
         match &mut self.state {
             State::Running(run) if run.turn.0 < before => {
                 let run = run.clone();
                 effects.push(Effect::Abort);
-                self.close(run, End::Stopped, Say::Nothing, None, Closing::Dropped, effects);
+                self.close(run, End::Stopped, word, None, Closing::Dropped, effects);
             }
             State::Starting { turn, halted, .. } if turn.0 < before => *halted = true,
             _ => {}

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::report::{NoticeFate, Outcome, PhaseTime, SessionEnd, ShutdownReport, Verdict};
-use super::roll_call::{Call, Presence, RollCall};
+use super::roll_call::{Call, Presence, RollCall, Work};
 use super::ticket::{Goodbye, Seat};
 use super::{Budgets, Phase, ShutdownKind};
 use crate::clock::Moment;
@@ -64,8 +64,10 @@ struct CallState {
     place: usize,
     handed: bool,
     fate: Option<NoticeFate>,
-    /// Sessions of this chat that are still the reason to tell it.
+    /// Sessions of this chat with running work, while that is the reason to tell it.
     reasons: Vec<Seat>,
+    /// Messages wait there: when nothing runs any more, it is still told that.
+    waits: bool,
 }
 
 /// What the plan is told.
@@ -90,8 +92,8 @@ pub enum Event {
     HeldBack(ChatId),
     /// What became of a notice.
     Noticed(ChatId, NoticeFate),
-    /// A turn is over, though perhaps not delivered.
-    TurnOver(Arc<SessionKey>),
+    /// A turn is over, though perhaps not delivered; so many messages wait behind it.
+    TurnOver(Arc<SessionKey>, u32),
     /// A session's goodbye; `None`: its ticket was dropped.
     Goodbye(Seat, Option<Goodbye>),
     /// Every reply of a session that is not in memory is settled.
@@ -123,6 +125,8 @@ pub enum Effect {
     Announce(Call),
     /// This chat needs not be told any more, if it has not been.
     Withdraw(ChatId),
+    /// In this chat nothing runs any more and something waits: its notice, if it has not been told, says so.
+    Soften(ChatId),
     /// What the notices say has changed: the kind, and until when tasks may run.
     Rephrase {
         /// What for.
@@ -273,7 +277,7 @@ impl Plan {
                     }
                 }
             }
-            Event::TurnOver(session) => self.turn_over(&session, effects),
+            Event::TurnOver(session, waiting) => self.turn_over(&session, waiting, effects),
             Event::Goodbye(seat, goodbye) => {
                 let goodbye = goodbye.unwrap_or_else(|| Goodbye { outcome: Outcome::Dead, reason: "it died".into() });
                 self.settle(now, seat, goodbye, effects);
@@ -357,14 +361,15 @@ impl Plan {
     }
 
     /// A turn that is over is no reason any more to tell its chat.
-    fn turn_over(&mut self, session: &SessionKey, effects: &mut Vec<Effect>) {
-        let Some(call) = self.calls.get(&session.chat) else { return };
+    fn turn_over(&mut self, session: &SessionKey, waiting: u32, effects: &mut Vec<Effect>) {
+        let Some(call) = self.calls.get_mut(&session.chat) else { return };
+        call.waits |= waiting > 0;
         if let Some(seat) = call.reasons.iter().copied().find(|seat| **self.roll.session(*seat) == *session) {
             self.spare(seat, effects);
         }
     }
 
-    /// A chat that nobody is left to be told about is not told any more.
+    /// A chat in which nothing runs any more is told no more than what waits there, and nothing where nothing does.
     fn spare(&mut self, seat: Seat, effects: &mut Vec<Effect>) {
         if self.phase > Phase::Drain || self.calls.is_empty() {
             return;
@@ -376,7 +381,7 @@ impl Plan {
         // One that failed because its platform is down would still be sent, should that come back.
         let unsent = !call.handed && matches!(call.fate, None | Some(NoticeFate::Failed { .. }));
         if before > 0 && call.reasons.is_empty() && unsent {
-            effects.push(Effect::Withdraw(chat.clone()));
+            effects.push(if call.waits { Effect::Soften(chat.clone()) } else { Effect::Withdraw(chat.clone()) });
         }
     }
 
@@ -455,7 +460,8 @@ impl Plan {
             effects.push(Effect::Rephrase { kind: self.kind, until: self.deadline(Phase::Drain) });
         }
         for (place, call) in calls.into_iter().enumerate() {
-            let state = CallState { place, handed: false, fate: None, reasons: call.seats.clone() };
+            let reasons = if call.work == Work::Running { call.seats.clone() } else { Vec::new() };
+            let state = CallState { place, handed: false, fate: None, reasons, waits: call.waits };
             self.calls.insert(call.chat.clone(), state);
             effects.push(Effect::Announce(call));
         }

@@ -45,6 +45,8 @@ pub struct Call {
     pub members: Vec<Arc<str>>,
     /// The sessions that are the reason.
     pub seats: Vec<Seat>,
+    /// Whether messages wait there, too.
+    pub waits: bool,
 }
 
 /// The roll call.
@@ -120,9 +122,10 @@ impl RollCall {
                 Presence::Running(since, who) => (Work::Running, Some(*since), who.clone()),
             };
             let key = self.session(seat);
-            let (oldest, call) = by_chat
-                .entry(&key.chat)
-                .or_insert_with(|| (None, Call { chat: key.chat.clone(), work: Work::Waiting, members: Vec::new(), seats: Vec::new() }));
+            let (oldest, call) = by_chat.entry(&key.chat).or_insert_with(|| {
+                (None, Call { chat: key.chat.clone(), work: Work::Waiting, members: Vec::new(), seats: Vec::new(), waits: false })
+            });
+            call.waits |= work == Work::Waiting;
             if work < call.work {
                 call.work = work;
                 call.seats.clear();

@@ -3,7 +3,7 @@
 //! They only remember. A session is on them until its death watch has fired, so that a successor of the same key never runs
 //! beside its predecessor.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use actix::{Addr, Recipient};
@@ -90,9 +90,14 @@ impl Books {
         self.sessions.get(session).is_some_and(|entry| entry.leaving.is_none())
     }
 
-    /// Sessions that were told to leave and have been written to since.
-    pub(super) fn leaving_with_mail(&self) -> Vec<Arc<SessionKey>> {
-        self.sessions.iter().filter(|(_, entry)| entry.leaving.is_some_and(|mail| mail > 0)).map(|(key, _)| key.clone()).collect()
+    /// Sessions that answer no roll call and have something waiting: those that were told to leave and were written to since, and those that
+    /// are not in memory, where messages wait or a cut turn is `expected` to run again.
+    pub(super) fn work_of_the_absent<'a>(&'a self, expected: impl Iterator<Item = &'a Arc<SessionKey>>) -> BTreeSet<SessionKey> {
+        let expected = expected.filter(|key| !self.sessions.contains_key(*key)).map(|key| SessionKey::clone(key));
+        let leaving =
+            self.sessions.iter().filter(|(_, entry)| entry.leaving.is_some_and(|mail| mail > 0)).map(|(key, _)| SessionKey::clone(key));
+        let away = self.away.iter().filter(|(key, mail)| **mail > 0 && !self.sessions.contains_key(*key)).map(|(key, _)| key.clone());
+        leaving.chain(away).chain(expected).collect()
     }
 
     /// A reply of a session is settled; whether it was the last of one that is not in memory.

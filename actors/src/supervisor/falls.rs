@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use actix::{AsyncContext, Context, Handler};
 
-use super::{Stage, Supervisor, front};
+use super::{Stage, Supervisor, waking};
 use crate::ids::{Seq, SessionKey};
 use crate::ledger::{Done, End, Finish, Knowledge, Question, Step, TurnRow, TurnState, What, Word};
 use crate::protocol::{AdapterHealth, Bulletin, Child, Fallen};
@@ -108,7 +108,7 @@ impl Handler<LeftRunning> for Supervisor {
             let finish = Finish { turn: left.turn, attempt: left.attempt, end, replies, request: None, at };
             self.ledger.must(Step::Finish(finish), move |result| {
                 if result == Ok(Done::Ok) {
-                    me.do_send(front::AnswerDurable(rows));
+                    me.do_send(waking::Said(rows));
                 }
             });
         }

@@ -19,9 +19,9 @@ use crate::ledger::{
     What, Word,
 };
 use crate::platform::{Content, Offer, Receipt, Said, Taken};
-use crate::protocol::{Halt, Notify, Offered};
+use crate::protocol::{Halt, HaltUnrecorded, Notify, Offered};
 use crate::settings::Busy;
-use crate::shutdown::{RequestedBy, ShutdownKind};
+use crate::shutdown::{Phase, RequestedBy, ShutdownKind};
 use crate::texts::spoken;
 
 /// How long a pairing code opens the door.
@@ -74,7 +74,7 @@ impl Handler<Offered> for Supervisor {
                 return receipt.settle(Taken::Accepted);
             }
         };
-        if matches!(self.stage, Stage::Waking) {
+        if matches!(self.stage, Stage::Waking) || self.is_past_hearing() {
             return receipt.settle(Taken::Later(self.settings.ledger.retry_first));
         }
         let session = self.desk.session(&adapter, &said);
@@ -94,6 +94,11 @@ impl Handler<Offered> for Supervisor {
 }
 
 impl Supervisor {
+    /// Whether nobody could be told any more that their message is saved: then it is not taken in, and comes to the next life.
+    fn is_past_hearing(&self) -> bool {
+        matches!(&self.stage, Stage::GoingDown(down) if down.plan.phase() >= Phase::Flush)
+    }
+
     fn take_in(&mut self, arrival: Arrival, receipt: Receipt, judgement: Judgement, ctx: &mut Context<Self>) {
         let down = matches!(self.stage, Stage::GoingDown(_));
         let text = arrival.said.text.clone();
@@ -199,19 +204,19 @@ impl Handler<Taking> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, Taking { arrival, receipt, then, result }: Taking, ctx: &mut Context<Self>) {
-        if matches!(result, Err(_) | Ok(Done::Duplicate { .. } | Done::Refused(_))) {
+        if matches!(result, Err(_) | Ok(Done::Duplicate { .. } | Done::Open(_) | Done::Refused(_))) {
             // It will be offered again, or was counted before.
             self.desk.forget(&arrival.session.chat.adapter, &arrival.said.sender.user);
             if matches!(then, Then::Routed) && self.settings.session.busy != Busy::Interrupt {
                 self.books.unroute(&arrival.session);
             }
         }
-        let halts = matches!(
-            (&then, &result),
-            (Then::Command(Command::Stop | Command::New), Ok(Done::Cleared { .. })) | (Then::Command(Command::Stop), Err(_))
-        );
-        if let (true, Some(entry)) = (halts, self.books.sessions.get(&arrival.session)) {
-            entry.addr.do_send(Halt(arrival.seq));
+        if let Some(entry) = self.books.sessions.get(&arrival.session) {
+            match (&then, &result) {
+                (Then::Command(Command::Stop | Command::New), Ok(Done::Cleared { .. })) => entry.addr.do_send(Halt(arrival.seq)),
+                (Then::Command(Command::Stop), Err(_)) => entry.addr.do_send(HaltUnrecorded(arrival.seq)),
+                _ => {}
+            }
         }
         if matches!(result, Ok(Done::Cleared { .. })) && self.again.forget(&arrival.session) {
             // What was said behind the command waited for the turn that it closed.
@@ -225,6 +230,12 @@ impl Handler<Taking> for Supervisor {
                 if let Some(session) = waiting {
                     self.route_in_order(&session, ctx);
                 }
+            }
+            Ok(Done::Open(seq)) => {
+                receipt.settle(Taken::Accepted);
+                let Arrival { session, said, .. } = *arrival;
+                let (user, name) = (said.sender.user, said.sender.name);
+                self.carry_out_again(OpenCommand { seq, session, user, name, text: said.text, message: said.message }, ctx);
             }
             Ok(Done::Refused(reason)) => {
                 tracing::error!(%reason, "a message could not be taken in");
@@ -246,8 +257,8 @@ impl Supervisor {
         let order = OpenCommand { seq, session, user: said.sender.user, name: said.sender.name, text: said.text, message: said.message };
         match then {
             Then::Routed if matches!(self.stage, Stage::GoingDown(_)) => {
-                // A session that is here was counted with this message in the roll call, and its chat is told by that.
-                if !self.books.is_here(&order.session) {
+                // A session that is here was counted with this message in the roll call, and its chat is told by that; unless it was to hear only now.
+                if !self.books.is_here(&order.session) || self.settings.session.busy == Busy::Interrupt {
                     self.say_saved(&order.session);
                 }
             }
@@ -306,8 +317,12 @@ impl Supervisor {
         }
     }
 
-    /// A command that was accepted by an earlier life and never settled. It applies to what came before it, and only to that.
+    /// A command that was accepted by an earlier life, or while nobody could tell that it was, and never settled. It applies to what came before
+    /// it, and only to that.
     pub(super) fn carry_out_again(&mut self, order: OpenCommand, ctx: &mut Context<Self>) {
+        if self.carrying.contains(&order.seq) {
+            return; // it is on its way
+        }
         let Some(command) = crate::desk::command::parse(&order.text) else {
             return self.settle(&order, "", ctx);
         };
@@ -321,6 +336,7 @@ impl Supervisor {
 
     /// Carries out a command that is durable, and answers it.
     fn carry_out(&mut self, command: Command, order: OpenCommand, done: &Done, ctx: &mut Context<Self>) {
+        self.carrying.insert(order.seq);
         let texts = self.settings.texts.clone();
         let text = match command {
             Command::Help => {
@@ -356,15 +372,16 @@ impl Supervisor {
 
     /// Closes a command together with its answer, and hands that over once it is durable.
     fn settle(&mut self, order: &OpenCommand, text: &str, ctx: &mut Context<Self>) {
+        if self.is_past_writing() {
+            return;
+        }
         let replies = match text {
             "" => Vec::new(),
             text => self.words(&order.session, &What::Reply { word: Word::Command }, text, order.message.as_ref()),
         };
-        let (me, rows) = (ctx.address(), replies.clone());
-        self.ledger.must(Step::Settle(Settle { seq: order.seq, replies }), move |result| {
-            if result == Ok(Done::Ok) && !rows.is_empty() {
-                me.do_send(AnswerDurable(rows));
-            }
+        let (me, rows, seq) = (ctx.address(), replies.clone(), order.seq);
+        self.ledger.must(Step::Settle(Settle { seq, replies }), move |result| {
+            me.do_send(SettleOver { seq, rows: if result == Ok(Done::Ok) { rows } else { Vec::new() } });
         });
     }
 
@@ -406,16 +423,21 @@ impl Supervisor {
     }
 }
 
-/// A command's answer is durable.
+/// A command is settled, and this is its answer; or somebody settled it before.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct AnswerDurable(pub(super) Vec<OutboxRow>);
+struct SettleOver {
+    seq: Seq,
+    rows: Vec<OutboxRow>,
+}
 
-impl Handler<AnswerDurable> for Supervisor {
+impl Handler<SettleOver> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, AnswerDurable(rows): AnswerDurable, _: &mut Context<Self>) {
+    fn handle(&mut self, SettleOver { seq, rows }: SettleOver, ctx: &mut Context<Self>) {
+        self.carrying.remove(&seq);
         self.deliver(rows);
+        self.flush_again(ctx);
     }
 }
 

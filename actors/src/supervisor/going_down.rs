@@ -15,7 +15,7 @@ use crate::ledger::{Done, NoticeKind, Question, Step};
 use crate::marker::{FORMAT, Marker};
 use crate::protocol::{
     Bulletin, DeliverBefore, Disconnect, Drain, Flush, Hurry, Interrupt, Notify, Phrase, Present, Rephrase, RollCall, SaidGoodbye,
-    Shutdown, Unanswered, Withdraw, WriteMarker,
+    Shutdown, Soften, Unanswered, Withdraw, WriteMarker,
 };
 use crate::session::machine::{Activity, Delivery};
 use crate::shutdown::plan::{Effect, Event, Plan};
@@ -39,6 +39,8 @@ pub(super) struct GoingDown {
     unflushed: HashSet<AdapterName>,
     unclosed: HashSet<AdapterName>,
     alarm: Option<(Moment, SpawnHandle)>,
+    /// The flush waits for commands that are being carried out: their answers belong to it, and nothing is written behind the verdict.
+    flush_waits: bool,
 }
 
 impl Handler<Shutdown> for Supervisor {
@@ -92,12 +94,13 @@ impl Supervisor {
             unflushed: HashSet::new(),
             unclosed: HashSet::new(),
             alarm: None,
+            flush_waits: false,
         };
         self.stage = Stage::GoingDown(Box::new(down));
         tracing::info!(%kind, census = size, grace_s = grace.as_secs_f64(), "census closed");
         (self.bulletin)(Bulletin::GoingDown { kind, grace });
         self.carry_out_all(effects, ctx);
-        for session in self.books.leaving_with_mail() {
+        for session in self.books.work_of_the_absent(self.again.expected()) {
             self.say_saved(&session);
         }
         if let Err(reason) = self.ledger_health.clone() {
@@ -142,6 +145,11 @@ impl Supervisor {
             Effect::Withdraw(chat) => {
                 if let Some(entry) = self.books.adapter(&chat) {
                     entry.addr.do_send(Withdraw(chat));
+                }
+            }
+            Effect::Soften(chat) => {
+                if let Some(entry) = self.books.adapter(&chat) {
+                    entry.addr.do_send(Soften(chat));
                 }
             }
             Effect::Rephrase { kind, until } => {
@@ -236,8 +244,13 @@ impl Supervisor {
         // Its words are rendered when it is sent.
         let row = self.notice(&call.chat, NoticeKind::Down, self.instance.to_string(), String::new(), valid_for);
         let members: Vec<&str> = call.members.iter().map(AsRef::as_ref).collect();
-        let phrase =
-            Phrase { work: call.work, members: members.join(", "), kind: down.plan.kind(), until: down.plan.deadline(Phase::Drain) };
+        let phrase = Phrase {
+            chat: call.chat.clone(),
+            work: call.work,
+            members: members.join(", "),
+            kind: down.plan.kind(),
+            until: down.plan.deadline(Phase::Drain),
+        };
         match self.books.adapter(&call.chat).filter(|entry| entry.alive) {
             Some(entry) => entry.addr.do_send(Notify { row, phrase: Some(phrase) }),
             None => {
@@ -253,6 +266,10 @@ impl Supervisor {
         if down.plan.phase() != Phase::Flush {
             return;
         }
+        down.flush_waits = !self.carrying.is_empty() && self.ledger_health.is_ok();
+        if down.flush_waits {
+            return;
+        }
         let until = down.plan.deadline(Phase::Flush);
         for (name, entry) in self.books.adapters.iter().filter(|(_, entry)| entry.alive) {
             down.unflushed.insert(name.clone());
@@ -262,6 +279,18 @@ impl Supervisor {
         if down.unflushed.is_empty() {
             self.plan(Event::Flushed, ctx);
         }
+    }
+
+    /// A command was settled; perhaps the flush waited for it.
+    pub(super) fn flush_again(&mut self, ctx: &mut Context<Self>) {
+        if matches!(&self.stage, Stage::GoingDown(down) if down.flush_waits) {
+            self.flush(ctx);
+        }
+    }
+
+    /// Whether the verdict is being written: whatever comes now is left to the next life.
+    pub(super) fn is_past_writing(&self) -> bool {
+        matches!(&self.stage, Stage::GoingDown(down) if down.plan.phase() >= Phase::Mark)
     }
 
     fn disconnect(&mut self, ctx: &mut Context<Self>) {

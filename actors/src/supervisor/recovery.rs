@@ -123,6 +123,11 @@ impl Queue {
         self.expecting.remove(session)
     }
 
+    /// The sessions with a turn that is still to come.
+    pub fn expected(&self) -> impl Iterator<Item = &Arc<SessionKey>> {
+        self.expecting.iter()
+    }
+
     /// Whether a turn of this session is still to come. What was said after it must not overtake it.
     pub fn expects(&self, session: &SessionKey) -> bool {
         self.expecting.contains(session)

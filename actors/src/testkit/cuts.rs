@@ -55,15 +55,27 @@ impl Knife {
             return false;
         }
         let here = self.shared.at == Some(state.points.len());
-        state.points.push(label());
+        let label = label();
+        state.points.push(label.clone());
         if here {
-            state.fallen = true;
-            state.kept = state.file.as_deref().and_then(|file| std::fs::read(file).ok());
-            let label = state.points.last().cloned().unwrap_or_default();
-            self.shared.chronicle.note(Event::Cut(label));
-            self.shared.fell.notify_one();
+            self.fall_now(&mut state, label);
         }
         !here
+    }
+
+    /// The power goes now, at no point of its own.
+    pub(super) fn fall(&self, label: &str) {
+        let mut state = self.state();
+        if !state.fallen {
+            self.fall_now(&mut state, label.into());
+        }
+    }
+
+    fn fall_now(&self, state: &mut State, label: String) {
+        state.fallen = true;
+        state.kept = state.file.as_deref().and_then(|file| std::fs::read(file).ok());
+        self.shared.chronicle.note(Event::Cut(label));
+        self.shared.fell.notify_one();
     }
 
     /// Something took effect outside the process.

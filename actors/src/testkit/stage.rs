@@ -341,7 +341,13 @@ impl Listener for Ear {
     /// As with platforms that are polled: what lies before the place that is asked for is forgotten.
     fn resume(&mut self, cursor: Option<Cursor>) {
         let Some(read) = cursor.as_ref().map(place) else { return };
-        self.stage.state().pending.retain(|inbound| inbound.cursor.as_ref().map_or(0, place) > read);
+        let mut state = self.stage.state();
+        let (forgotten, kept): (VecDeque<_>, VecDeque<_>) =
+            state.pending.drain(..).partition(|inbound| inbound.cursor.as_ref().map_or(0, place) <= read);
+        state.pending = kept;
+        for inbound in forgotten {
+            state.knife.note(Event::Accepted(inbound.delivery));
+        }
     }
 
     fn next(&mut self) -> BoxFuture<'_, Result<Vec<Offer>, PlatformError>> {
@@ -354,8 +360,17 @@ impl Drop for Ear {
     fn drop(&mut self) {
         let unaccepted = self.unsettled.unaccepted();
         // A receipt that was given and did not arrive is none.
-        let again = if self.stage.knife().has_fallen() { std::mem::take(&mut self.offered) } else { unaccepted };
+        let fallen = self.stage.knife().has_fallen();
+        let offered = std::mem::take(&mut self.offered);
         let mut state = self.stage.state();
+        let again = if fallen {
+            offered
+        } else {
+            for inbound in offered.into_iter().filter(|inbound| unaccepted.iter().all(|open| open.cursor != inbound.cursor)) {
+                state.knife.note(Event::Accepted(inbound.delivery));
+            }
+            unaccepted
+        };
         for inbound in again.into_iter().rev() {
             state.pending.push_front(inbound);
         }

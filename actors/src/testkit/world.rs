@@ -10,6 +10,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use super::cuts::{Chronicle, CuttingLedger, Event, Knife};
+use super::frail::{Condition, Frail};
 use super::stage::Stage;
 use super::trace::Trace;
 use crate::agent::Agent;
@@ -50,6 +51,7 @@ pub struct World {
     open: Open,
     marker: Option<std::path::PathBuf>,
     latency: Duration,
+    condition: Condition,
     now: Wall,
 }
 
@@ -82,6 +84,7 @@ impl World {
             open: Box::new(move || Box::new(ledger.shared())),
             marker: None,
             latency: Duration::from_millis(1),
+            condition: Condition::default(),
             now: ORIGIN,
         };
         world.add_stage("stage", Stage::plain());
@@ -119,6 +122,11 @@ impl World {
     /// Where the ledger of each life comes from, instead of memory.
     pub fn set_ledger(&mut self, open: impl FnMut() -> Box<dyn Ledger> + 'static) {
         self.open = Box::new(open);
+    }
+
+    /// How the ledger is, in this life and the next ones.
+    pub fn condition(&self) -> Condition {
+        self.condition.clone()
     }
 
     /// How long each commit takes.
@@ -182,19 +190,28 @@ impl World {
         let result = local.block_on(&runtime, async {
             let life = self.begin(&power);
             let played = async {
-                life.until(|bulletins| bulletins.contains(&Bulletin::Ready)).await;
+                // Somebody's wish that it goes may have waited for it: then it may never come to be ready.
+                life.until(|bulletins| bulletins.iter().any(|bulletin| matches!(bulletin, Bulletin::Ready | Bulletin::GoingDown { .. })))
+                    .await;
                 let result = play(&life).await;
                 if let Some(report) = life.report() {
                     expect_the_whole_census(&report);
                     life.expect_nobody().await;
                 }
-                result
+                (result, life.report().is_some())
             };
             let result = tokio::select! {
                 biased;
                 () = power.fallen() => None,
-                result = played => Some(result),
+                played = played => Some(played),
             };
+            let result = result.map(|(result, down)| {
+                // Whoever still lives when the play is over loses the power.
+                if !down {
+                    power.fall("at the end of the play");
+                }
+                result
+            });
             ended.set(life.clock.wall());
             result
         });
@@ -228,7 +245,7 @@ impl World {
             settings: Arc::new(self.settings.clone()),
             clock: clock.clone(),
             version: "world".into(),
-            ledger: Box::new(CuttingLedger::new((self.open)(), knife.clone())),
+            ledger: Box::new(Frail::new(CuttingLedger::new((self.open)(), knife.clone()), &self.condition)),
             place: Place::Inline(self.latency),
             marker: self.marker.clone(),
             adapters: self.stages.iter().map(|(set, stage)| (set.clone(), Arc::new(stage.clone()) as Arc<_>)).collect(),

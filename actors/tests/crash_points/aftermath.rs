@@ -18,7 +18,7 @@ pub(crate) enum Rest {
     WentDown,
 }
 
-/// Waits until nothing is open, repeating with /retry what was cut, and shuts down.
+/// Waits until nothing is open, repeating with /retry what was cut, approving what stands before that, and shuts down.
 pub(crate) async fn come_to_rest(life: &Life, stage: &Stage) -> Rest {
     let mut retried: Vec<(TurnId, u32)> = Vec::new();
     for _ in 0..900 {
@@ -31,9 +31,16 @@ pub(crate) async fn come_to_rest(life: &Life, stage: &Stage) -> Rest {
             return Rest::Quiet(life.shut_down(ShutdownKind::Stop).await);
         }
         for cut in open.cut {
-            if !retried.contains(&(cut.turn, cut.attempt)) {
-                retried.push((cut.turn, cut.attempt));
-                retry(stage, &cut);
+            match retried.iter().position(|known| *known == (cut.turn, cut.attempt)) {
+                None => {
+                    retried.push((cut.turn, cut.attempt));
+                    ask(stage, &cut, "/retry");
+                }
+                // A newer turn of its session asks for approval, and is what /retry means.
+                Some(known) => {
+                    retried.remove(known);
+                    ask(stage, &cut, "/approve");
+                }
             }
         }
     }
@@ -47,8 +54,8 @@ fn is_settled(open: &OpenWork) -> bool {
     open.waiting.is_empty() && open.owed.is_empty() && open.commands.is_empty() && open.requests.is_empty()
 }
 
-fn retry(stage: &Stage, cut: &CutTurn) {
-    stage.say(cut.session.chat.room.as_str(), cut.user.as_str(), "/retry");
+fn ask(stage: &Stage, cut: &CutTurn, command: &str) {
+    stage.say(cut.session.chat.room.as_str(), cut.user.as_str(), command);
 }
 
 /// What is going on; `None`: the gateway is gone.

@@ -83,7 +83,12 @@ impl Agent for Player {
             let names: Vec<&str> = asked.iter().filter_map(|text| text.split_whitespace().next()).collect();
             let mut answer = format!("re [{}]", names.join(" "));
             for word in words {
-                player.act(word, &task, &report, &mut answer).await;
+                match word {
+                    "fail" => return Err(AgentError::Failed("as asked".into())),
+                    "silent" => return Ok(Answer { text: String::new() }),
+                    "panic" => panic!("as asked"),
+                    _ => player.act(word, &task, &report, &mut answer).await,
+                }
             }
             Ok(Answer { text: answer })
         })
@@ -102,6 +107,11 @@ impl Player {
                     let _ = report.step(Entry::ToolCall { call: call.clone(), name: "look".into(), arguments: "{}".into() }).await;
                     let _ = report.step(Entry::ToolResult { call, result: Some("seen".into()) }).await;
                 }
+            }
+            "ask" => {
+                let question = format!("May I, {}?", answer.trim_start_matches("re "));
+                let approved = report.approval(format!("{}-call", task.turn), question).await.unwrap_or_default();
+                answer.push_str(if approved { " approved" } else { " denied" });
             }
             "long" => answer.push_str(&"\nand so on, at length".repeat(8)),
             "stream" => {

@@ -193,7 +193,7 @@ impl Scenario {
 }
 
 /// A folder in memory, where there is one: nothing here tests the disk.
-fn folder() -> tempfile::TempDir {
+pub(crate) fn folder() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
     folder.expect("a folder can be made")

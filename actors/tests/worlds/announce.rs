@@ -1,10 +1,13 @@
 //! Announce: one notice per chat, all adapters at once, and nobody waits for a platform.
 
+use std::time::Duration;
+
 use super::{outcomes, pairs, secs, told, words, world};
+use switchboard_actors::settings::Policy;
 use switchboard_actors::shutdown::{Outcome, Phase, ShutdownKind, ShutdownReport};
 use switchboard_actors::testkit::stage::Stage;
 
-fn took(report: &ShutdownReport, phase: Phase) -> std::time::Duration {
+fn took(report: &ShutdownReport, phase: Phase) -> Duration {
     report.phases.iter().find(|time| time.phase == phase).map(|time| time.took).unwrap_or_default()
 }
 
@@ -151,4 +154,63 @@ fn a_chat_whose_turn_finishes_first_is_not_told() {
          56s  mark
          56s  down           not clean: stage room long is interrupted: its task was cut and can be run again",
     );
+}
+
+#[test]
+fn g06_whoever_waits_behind_a_turn_that_just_ended_is_told() {
+    let mut waited = 0;
+    for delay in 0..60 {
+        let (mut world, _) = world();
+        world.set_latency(Duration::from_millis(90));
+        let stage = world.stage("stage");
+        world.life(async |life| {
+            stage.say("7", "alice", "hello");
+            life.pass(Duration::from_millis(delay * 10)).await;
+            stage.say("7", "alice", "and this");
+            life.pass(Duration::from_millis(100)).await;
+            life.shut_down(ShutdownKind::Stop).await;
+        });
+        let heard = stage.heard_in("7");
+        let answered = heard.iter().any(|text| text.contains("and this"));
+        waited += usize::from(!answered);
+        let told = heard.iter().any(|text| text.starts_with("⏳ Gateway shutting down") || text.starts_with("📥"));
+        assert!(answered || told || stage.unaccepted() > 0, "after {delay}: {heard:?}");
+    }
+    assert!(waited > 5, "somebody has to wait");
+}
+
+#[test]
+fn g06_whoever_writes_as_the_doors_close_is_told_or_not_taken_in() {
+    for delay in 0..200 {
+        let (mut world, _) = world();
+        let stage = world.stage("stage");
+        world.life(async |life| {
+            let words = async {
+                life.pass(Duration::from_micros(delay * 50)).await;
+                stage.say("7", "alice", "hello");
+            };
+            tokio::join!(life.shut_down(ShutdownKind::Stop), words);
+        });
+        let heard = stage.heard_in("7");
+        let accepted = stage.unaccepted() == 0;
+        assert!(!accepted || heard == ["📥 Saved — will be answered when the gateway is back."], "after {delay}: {heard:?}");
+    }
+}
+
+#[test]
+fn g06_a_cut_turn_that_is_still_to_run_again_is_told_of_the_next_end() {
+    let (mut world, _) = world();
+    world.settings.recovery.policy = Policy::Resume;
+    world.life(async |life| {
+        life.say("7", "alice", "work 100").await;
+        life.say("8", "bob", "work 100").await;
+    });
+    world.life(async |life| {
+        // Turns that ran at a crash run again one at a time.
+        life.pass(secs(2)).await;
+        life.shut_down(ShutdownKind::Stop).await;
+    });
+    let told =
+        |room| world.stage("stage").heard_in(room).iter().any(|text| text.contains("Gateway shutting down") || text.starts_with('📥'));
+    assert!(told("7") && told("8"), "{}", world.text());
 }

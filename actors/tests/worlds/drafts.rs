@@ -109,3 +109,17 @@ fn a_draft_of_a_turn_that_was_stopped_ends_in_the_mark() {
     let heard = stage.heard_in("7");
     assert!(heard[0].starts_with("word1") && heard[0].ends_with("✂️ (interrupted)"), "{heard:?}");
 }
+
+#[test]
+fn g02_a_reply_is_not_lost_behind_a_draft_that_a_platform_with_keys_may_have() {
+    let (mut world, _) = world();
+    let stage = world.add_stage("stage", Abilities { edits: true, idempotent: true, ..Stage::plain() });
+    stage.set_mood(|mood| mood.mumbling = true);
+    world.life(async |life| {
+        life.say("7", "alice", "stream 5").await;
+        life.pass(secs(3)).await;
+        stage.set_mood(|mood| mood.mumbling = false);
+        life.pass(secs(20)).await;
+    });
+    assert_eq!(stage.heard_in("7"), [WHOLE]);
+}

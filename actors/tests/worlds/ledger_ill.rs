@@ -2,9 +2,11 @@
 
 use super::{outcomes, pairs, secs, told, words, world};
 use switchboard_actors::ledger::memory::MemoryLedger;
+use switchboard_actors::platform::Abilities;
 use switchboard_actors::protocol::Bulletin;
 use switchboard_actors::shutdown::{Outcome, ShutdownKind};
 use switchboard_actors::testkit::frail::{Condition, Frail, Health};
+use switchboard_actors::testkit::stage::Stage;
 use switchboard_actors::testkit::worker::Worker;
 use switchboard_actors::testkit::world::World;
 
@@ -186,6 +188,37 @@ fn stop_works_without_a_ledger() {
     world.expect(
         "0s  alice in 7  work 100
          0s  alice in 7  /stop
+         0s  → 7         ⏹️ Stopped. Dropped: 0.
          0s  → 7         Nothing to stop.",
     );
+}
+
+#[test]
+fn g16_a_command_whose_commit_was_unknown_is_answered_all_the_same() {
+    let (mut world, _, condition) = frail_world();
+    world.life(async |life| {
+        condition.set(Health::Mumbling);
+        life.say("7", "alice", "/whoami").await;
+        life.pass(secs(30)).await;
+    });
+    assert_eq!(world.stage("stage").heard_in("7"), ["You are stage:alice (alice)."]);
+}
+
+#[test]
+fn g02_a_notice_that_could_not_be_recorded_takes_no_number_of_a_later_reply() {
+    let (mut world, _, condition) = frail_world();
+    let stage = world.add_stage("stage", Abilities { idempotent: true, ..Stage::plain() });
+    world.life(async |life| {
+        life.say("7", "alice", "hang").await;
+        condition.set(Health::Full);
+        life.shut_down(ShutdownKind::Restart).await;
+    });
+    condition.set(Health::Well);
+    world.life(async |life| {
+        for _ in 0..9 {
+            life.say("7", "alice", "/whoami").await;
+        }
+    });
+    let answers = stage.heard_in("7").into_iter().filter(|text| text.starts_with("You are")).count();
+    assert_eq!(answers, 9, "{:?}", stage.heard_in("7"));
 }

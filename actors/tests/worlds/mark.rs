@@ -1,6 +1,7 @@
 //! Mark: the flag exists only if it is true, and is used once.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::{secs, world};
 use switchboard_actors::ledger::{Ending, Knowledge, Question};
@@ -92,5 +93,22 @@ fn a_life_that_was_killed_while_going_down_is_known_with_its_phase() {
         });
         assert!(!path.exists());
         assert_eq!(endings(&mut world)[0], Some(Ending::Killed { phase: Some(Phase::Drain) }));
+    });
+}
+
+#[test]
+fn g08_commands_that_are_answered_while_it_goes_down_leave_the_flag_true() {
+    in_a_folder(|mut world, _| {
+        world.set_latency(Duration::from_millis(30));
+        world.settings.ledger.batch = 1;
+        world.life(async |life| {
+            life.stage("stage").say("7", "alice", "/stop");
+            life.stage("stage").say("7", "alice", "/status");
+            life.pass(Duration::from_millis(1)).await;
+            let report = life.shut_down(ShutdownKind::Stop).await;
+            assert!(report.verdict.is_clean(), "{report:?}");
+        });
+        assert_eq!(endings(&mut world)[0], Some(Ending::Clean));
+        assert_eq!(world.stage("stage").heard_in("7"), ["Nothing to stop.", "💤 Nothing to do. Waiting: 0."]);
     });
 }

@@ -89,7 +89,11 @@ fn nothing_to_retry(s: &mut Script) {
 }
 
 fn command(s: &mut Script) {
-    let seq = s.hear(alice(), "alice", Accepted::Command { text: "/status".into() });
+    let accept = s.delivery(alice(), "alice", Accepted::Command { text: "/status".into() });
+    let seq = accept.seq;
+    let done = s.step(Step::Accept(accept.clone()));
+    s.same(done, Done::Accepted { retryable: true });
+    s.again(Step::Accept(accept.clone()), Done::Open(seq));
     let open = s.open();
     s.same(open.commands.iter().map(|command| (command.seq, command.text.as_str())).collect::<Vec<_>>(), vec![(seq, "/status")]);
     s.same(open.waiting.len(), 0);
@@ -98,6 +102,7 @@ fn command(s: &mut Script) {
     let done = s.step(settle.clone());
     s.same(done, Done::Ok);
     s.again(settle, Done::Lost);
+    s.again(Step::Accept(accept), Done::Duplicate { waiting: None });
     let open = s.open();
     s.same(open.commands.len(), 0);
     let due = s.undelivered();

@@ -54,7 +54,10 @@ impl Books {
 
     pub(super) fn accept(&mut self, accept: &Accept) -> Done {
         let key = (accept.account.clone(), accept.delivery.clone());
-        if let Some(row) = self.keys.get(&key).and_then(|seq| self.inbox.get(seq)) {
+        if let Some((seq, row)) = self.keys.get(&key).and_then(|seq| self.inbox.get_key_value(seq)) {
+            if row.kind == Kind::Command && row.state == InboxState::Waiting {
+                return Done::Open(*seq);
+            }
             let waits = row.state == InboxState::Waiting && matches!(row.kind, Kind::Message | Kind::Retry);
             return Done::Duplicate { waiting: waits.then(|| row.session.clone()) };
         }

@@ -100,9 +100,13 @@ impl Book {
 
     /// What a delivery that is known already comes to.
     fn known(&self, account: i64, accept: &Accept) -> rusqlite::Result<Option<Done>> {
-        let sql = "SELECT i.kind IN ('message', 'retry') AND i.state = 'waiting', c.adapter, c.room, c.thread, s.member
+        let sql = "SELECT i.kind IN ('message', 'retry') AND i.state = 'waiting', c.adapter, c.room, c.thread, s.member,
+                i.kind = 'command' AND i.state = 'waiting', i.seq
              FROM inbox i JOIN session s ON s.id = i.session JOIN chat c ON c.id = s.chat WHERE i.account = ?1 AND i.delivery = ?2";
         found(self.conn.prepare_cached(sql)?.query_row(params![account, accept.delivery.as_str()], |row| {
+            if row.get(5)? {
+                return Ok(Done::Open(rows::seq(row, 6)?));
+            }
             let session: Option<SessionKey> = if row.get(0)? { Some(rows::session_key(row, 1)?) } else { None };
             Ok(Done::Duplicate { waiting: session })
         }))

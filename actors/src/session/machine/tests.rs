@@ -159,6 +159,9 @@ fn g05_a_stop_closes_what_came_before_it_and_nothing_after() {
     let mut newer = running();
     newer.push((1, halt(99), ""));
     check(serving(), newer);
+    let mut unrecorded = running();
+    unrecorded.push((1, Event::HaltUnrecorded(Seq(101)), "abort, close 100.1 stopped"));
+    check(serving(), unrecorded);
     // While its start is being written, the ledger closes it; it is never run.
     let starting = vec![(0, Event::Heard, "start 100 All"), (0, halt(101), ""), (0, started(100, 1), "close 100.1 stopped silently")];
     check(serving(), starting);

@@ -36,6 +36,7 @@ fn words(effect: &Effect) -> String {
         Effect::AskAll => "ask all".into(),
         Effect::Announce(call) => format!("tell {}", call.chat.room),
         Effect::Withdraw(chat) => format!("spare {}", chat.room),
+        Effect::Soften(chat) => format!("soften {}", chat.room),
         Effect::Rephrase { kind, until } => format!("{kind} until {}", until.0.as_secs()),
         Effect::Drain { until } => format!("tickets until {}", until.0.as_secs()),
         Effect::Interrupt(seats) => format!("cut {}", seats.len()),
@@ -179,7 +180,7 @@ fn a_notice_that_was_given_back_holds_up_the_cut_and_only_for_its_budget() {
 #[test]
 fn a_chat_is_spared_when_nobody_is_left_to_be_told_about() {
     let both = "announce, restart until 53, tell 1, drain, tickets until 53, wake 3";
-    let over = |seat: u32| Event::TurnOver(key("1", Some(&seat.to_string())));
+    let over = |seat: u32| Event::TurnOver(key("1", Some(&seat.to_string())), 0);
     let shared = vec![
         (0, running(0), "wake 1"),
         (0, running(1), both),
@@ -196,6 +197,32 @@ fn a_chat_is_spared_when_nobody_is_left_to_be_told_about() {
         (1, over(0), "spare 1, wake 53"),
     ];
     check(None, &[("1", true)], BEGIN, never_told);
+}
+
+#[test]
+fn g06_a_chat_whose_turn_is_over_is_still_told_of_what_waits() {
+    let over = |waiting| Event::TurnOver(key("1", Some("0")), waiting);
+    check(
+        None,
+        &[("1", true)],
+        BEGIN,
+        vec![(0, running(0), TOLD), (1, over(2), "soften 1, wake 3"), (2, bye(0, Outcome::Finished), "flush, go, wake 58")],
+    );
+    // In a group somebody else's message waits; whoever only waits is never spared.
+    let both = "announce, restart until 53, tell 1, drain, tickets until 53, wake 3";
+    let waits = Event::Present(Seat(1), Presence::Waiting);
+    check(
+        None,
+        &[("1", true), ("1", true)],
+        BEGIN,
+        vec![(0, running(0), "wake 1"), (0, waits.clone(), both), (1, over(0), "soften 1, wake 3")],
+    );
+    let alone = vec![
+        (0, Event::Present(Seat(0), Presence::Waiting), TOLD),
+        (1, over(0), "wake 3"),
+        (1, bye(0, Outcome::Finished), "flush, go, wake 58"),
+    ];
+    check(None, &[("1", true)], BEGIN, alone);
 }
 
 #[test]
