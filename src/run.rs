@@ -3,6 +3,7 @@
 
 mod operator;
 mod parts;
+mod trust;
 mod vitals;
 
 use std::net::TcpListener;

@@ -36,9 +36,11 @@ pub(super) struct Parts {
 /// Builds what the configuration names.
 pub(super) fn build(config: &Config) -> Result<Parts, String> {
     let log = Arc::new(LedgerLog::default());
+    let tls = super::trust::client_config().map_err(|error| format!("TLS cannot be set up: {error}"))?;
+    let client = || reqwest::Client::builder().pool_idle_timeout(POOL_IDLE).tls_backend_preconfigured(tls.clone());
     let mut parts = Parts { adapters: Vec::new(), agents: HashMap::new(), web: None, log: log.clone() };
     for (name, agent) in &config.agents {
-        parts.agents.insert(name.clone(), self::agent(name, agent)?);
+        parts.agents.insert(name.clone(), self::agent(name, agent, client())?);
     }
     for (name, adapter) in config.adapters.iter().filter(|(_, adapter)| adapter.enabled) {
         let AdapterConfig { settings, kind, .. } = adapter;
@@ -75,7 +77,7 @@ pub(super) fn build(config: &Config) -> Result<Parts, String> {
     Ok(parts)
 }
 
-fn agent(name: &AgentName, config: &AgentConfig) -> Result<Arc<dyn Agent>, String> {
+fn agent(name: &AgentName, config: &AgentConfig, client: reqwest::ClientBuilder) -> Result<Arc<dyn Agent>, String> {
     Ok(match config {
         AgentConfig::Demo => Arc::new(Demo),
         AgentConfig::OpenAi(openai) => {
@@ -90,13 +92,9 @@ fn agent(name: &AgentName, config: &AgentConfig) -> Result<Arc<dyn Agent>, Strin
                 tries: openai.tries,
                 max_answer_bytes: openai.max_answer_bytes as usize,
             };
-            Arc::new(OpenAi::new(config, client()).map_err(|reason| format!("agents.{name}: {reason}"))?)
+            Arc::new(OpenAi::new(config, client).map_err(|reason| format!("agents.{name}: {reason}"))?)
         }
     })
-}
-
-fn client() -> reqwest::ClientBuilder {
-    reqwest::Client::builder().pool_idle_timeout(POOL_IDLE)
 }
 
 /// The room's log of the web chat is the ledger, asked through the supervisor once there is one.
