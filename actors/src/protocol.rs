@@ -159,6 +159,8 @@ pub struct Upward {
     pub goodbye: Recipient<SaidGoodbye>,
     /// See [`SessionNews`].
     pub session: Recipient<SessionNews>,
+    /// See [`Fallen`].
+    pub fallen: Recipient<Fallen>,
 }
 
 /// A platform offers something.

@@ -26,13 +26,15 @@ use crate::protocol::{
 use crate::settings::Settings;
 use crate::shutdown::ticket::Ticket;
 use crate::texts::spoken;
-use machine::{Effect, Event, Gate, Limit, Limits, Run, RunEnd, Say, Session};
+use machine::{Close, Effect, Event, Gate, Limit, Rules, Run, RunEnd, Say, Session};
 use run::Work;
 
 /// What all sessions share.
 pub struct Shared {
     /// How everything is set.
     pub settings: Arc<Settings>,
+    /// What holds for every session.
+    pub rules: Arc<Rules>,
     /// The time.
     pub clock: Clock,
     /// The ledger's numbers.
@@ -70,24 +72,30 @@ pub struct Post {
 pub struct SessionActor {
     key: Arc<SessionKey>,
     shared: Arc<Shared>,
-    post: Post,
+    post: Arc<Post>,
     machine: Session,
     /// Things it was told of since the start of this life, for [`SessionNews::MayLeave`].
     heard: u64,
-    work: Option<Work>,
+    work: Option<Box<Work>>,
     ticket: Option<Ticket>,
     /// The moment at which the limits are looked at again.
     alarm: Option<SpawnHandle>,
     /// A start that the ledger could not write, told to the machine once it is worth trying again.
     start_failed: Option<SpawnHandle>,
-    /// The wish to end the process, told once it is on record.
-    wants: Option<(TurnId, crate::ledger::Request)>,
-    /// The words of the close that is under way, handed to the outbox once they are durable.
-    parts: Vec<OutboxRow>,
+    /// What follows once the close that is under way is durable.
+    closing: Option<Box<Closing>>,
     /// The row under which the reply is shown while it grows; it becomes the reply's first part.
     draft: Option<OutboxId>,
     /// Whether the supervisor was told that a turn runs.
     told_running: bool,
+}
+
+/// What a close hands on once it is durable.
+struct Closing {
+    /// The words for the outbox.
+    parts: Vec<OutboxRow>,
+    /// The wish to end the process, which is told once it is on record.
+    wants: Option<(TurnId, crate::ledger::Request)>,
 }
 
 /// How a session comes to life.
@@ -101,12 +109,11 @@ pub enum Birth {
 
 impl SessionActor {
     /// A conversation that has nothing yet.
-    pub fn new(key: Arc<SessionKey>, shared: Arc<Shared>, post: Post, gate: Gate, birth: Birth) -> Self {
-        let limits = Limits { wall: shared.settings.session.turn_limit, idle: shared.settings.session.turn_idle };
-        let busy = shared.settings.session.busy;
+    pub fn new(key: Arc<SessionKey>, shared: Arc<Shared>, post: Arc<Post>, gate: Gate, birth: Birth) -> Self {
+        let rules = shared.rules.clone();
         let machine = match birth {
-            Birth::Fresh => Session::fresh(busy, limits, gate),
-            Birth::Waking => Session::new(busy, limits, gate),
+            Birth::Fresh => Session::fresh(rules, gate),
+            Birth::Waking => Session::new(rules, gate),
         };
         Self {
             key,
@@ -118,8 +125,7 @@ impl SessionActor {
             ticket: None,
             alarm: None,
             start_failed: None,
-            wants: None,
-            parts: Vec::new(),
+            closing: None,
             draft: None,
             told_running: false,
         }
@@ -163,7 +169,7 @@ impl SessionActor {
             Effect::Run { turn, attempt, history, decisions } => {
                 let task = Task { turn, attempt, session: SessionKey::clone(&self.key), history, decisions };
                 tracing::debug!(session = %self.key, %turn, attempt, "turn started");
-                self.work = Some(Work::begin(&self.shared, &self.post.agent, task, ctx));
+                self.work = Some(Box::new(Work::begin(&self.shared, &self.post.agent, task, ctx)));
                 Self::show_work(turn, self.shared.settings.session.typing_after, ctx);
             }
             Effect::Continue { approved } => {
@@ -185,7 +191,7 @@ impl SessionActor {
                 let wait = at.since(self.shared.clock.now());
                 self.alarm = Some(ctx.run_later(wait, |session, ctx| session.on(Event::Tick, ctx)));
             }
-            Effect::Close { run, end, word, request } => self.close(&run, end, word, request, ctx),
+            Effect::Close(closing) => self.close(*closing, ctx),
             Effect::TakeBack { turn, attempt } => self.write_close(Step::Unstart { turn, attempt }, ctx),
             Effect::Acknowledge(goodbye) => {
                 if let Some(ticket) = self.ticket.take() {
@@ -225,21 +231,21 @@ impl SessionActor {
         self.shared.ledger.write(step, move |result| me.do_send(StartWritten(result)));
     }
 
-    fn close(&mut self, run: &Run, end: End, word: Say, request: Option<crate::ledger::Request>, ctx: &mut Context<Self>) {
+    fn close(&mut self, Close { run, end, word, request }: Close, ctx: &mut Context<Self>) {
         if let Some(alarm) = self.alarm.take() {
             ctx.cancel_future(alarm);
         }
-        self.parts = self.word_the_end(run, word);
+        let mut parts = self.word_the_end(&run, word);
         if !matches!(end, End::Asks { .. }) {
             self.end_children();
             self.work = None;
         }
-        if let (Some(draft), Some(first)) = (self.draft.take(), self.parts.first_mut()) {
+        if let (Some(draft), Some(first)) = (self.draft.take(), parts.first_mut()) {
             first.id = draft;
         }
-        self.wants = request.clone().map(|request| (run.turn, request));
-        let finish =
-            Finish { turn: run.turn, attempt: run.attempt, end, replies: self.parts.clone(), request, at: self.shared.clock.wall() };
+        let replies = parts.clone();
+        self.closing = Some(Box::new(Closing { parts, wants: request.clone().map(|request| (run.turn, request)) }));
+        let finish = Finish { turn: run.turn, attempt: run.attempt, end, replies, request, at: self.shared.clock.wall() };
         self.write_close(Step::Finish(finish), ctx);
     }
 
@@ -254,7 +260,7 @@ impl SessionActor {
             Say::Answer(text) => (Word::Answer, text),
             // What it said so far stands above the question: a draft becomes its first part.
             Say::Question(question) => {
-                let so_far = self.work.as_mut().filter(|_| self.draft.is_some()).map(Work::take_text).unwrap_or_default();
+                let so_far = self.work.as_mut().filter(|_| self.draft.is_some()).map(|work| work.take_text()).unwrap_or_default();
                 (Word::Approval, so_far + &texts.approval.render(&[("question", &question)]))
             }
             Say::Failed(reason) => (Word::Failed, texts.failed.render(&[("cause", &reason)])),
@@ -376,12 +382,12 @@ impl Handler<CloseWritten> for SessionActor {
         match written {
             CloseWritten::Done(done) => {
                 let ours = matches!(done, Done::Ok);
-                let parts = std::mem::take(&mut self.parts);
+                let (parts, wants) = self.closing.take().map(|closing| (closing.parts, closing.wants)).unwrap_or_default();
                 if ours && !parts.is_empty() {
                     self.machine.owes(parts.iter().map(|part| part.id));
                     self.post.deliver.do_send(Deliver(parts));
                 }
-                if let Some((turn, request)) = self.wants.take().filter(|_| ours) {
+                if let Some((turn, request)) = wants.filter(|_| ours) {
                     self.tell(SessionNews::Wants { session: self.key.clone(), turn, request });
                 }
                 self.on(Event::Closed(ours), ctx);

@@ -10,6 +10,7 @@
 pub mod intensity;
 
 use std::any::Any;
+use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -27,10 +28,28 @@ use intensity::{Intensity, Next};
 /// How a child is to be run.
 #[derive(Clone, Debug)]
 pub struct ChildSpec {
-    /// Its name in logs: ours or an operator's words, never foreign text.
-    pub name: Arc<str>,
+    /// Its name in logs.
+    pub name: Name,
     /// How often it may be restarted.
     pub intensity: Intensity,
+}
+
+/// What a child is called in logs: ours or an operator's words, never foreign text.
+#[derive(Clone, Debug)]
+pub enum Name {
+    /// One of few.
+    Fixed(Arc<str>),
+    /// One of many, which costs nothing until it is said.
+    Numbered(&'static str, u64),
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Name::Fixed(name) => f.write_str(name),
+            Name::Numbered(kind, number) => write!(f, "{kind} {number}"),
+        }
+    }
 }
 
 /// How a child ended.
@@ -44,20 +63,24 @@ pub enum Ended {
 
 /// Where children come to life, and how many live.
 #[derive(Clone, Debug)]
-pub struct Nursery {
+pub struct Nursery(Arc<House>);
+
+/// What all children share.
+#[derive(Debug)]
+struct House {
     clock: Clock,
-    lives: Arc<AtomicUsize>,
+    lives: AtomicUsize,
 }
 
 impl Nursery {
     /// A nursery without children.
     pub fn new(clock: Clock) -> Self {
-        Self { clock, lives: Arc::default() }
+        Self(Arc::new(House { clock, lives: AtomicUsize::new(0) }))
     }
 
     /// How many children live now.
     pub fn lives(&self) -> usize {
-        self.lives.load(Ordering::SeqCst)
+        self.0.lives.load(Ordering::SeqCst)
     }
 
     /// Starts a child on the current arbiter. `watch` is called once, when it has ended.
@@ -68,32 +91,27 @@ impl Nursery {
         let mut ctx = Context::new();
         let actor = make(&mut ctx);
         let addr = ctx.address();
-        self.lives.fetch_add(1, Ordering::SeqCst);
+        self.0.lives.fetch_add(1, Ordering::SeqCst);
         actix_rt::spawn(Runner {
             body: Some(ctx.into_future(actor)),
             spec,
-            clock: self.clock.clone(),
+            house: self.0.clone(),
             rest: None,
-            farewell: Some(Farewell { lives: self.lives.clone(), watch: Box::new(watch) }),
+            watch: Some(Box::new(watch)),
         });
         addr
     }
-}
-
-/// Counts a child out and tells its watch.
-struct Farewell {
-    lives: Arc<AtomicUsize>,
-    watch: Box<dyn FnOnce(Ended)>,
 }
 
 /// One child's life.
 struct Runner<A: Actor<Context = Context<A>> + Supervised> {
     body: Option<ContextFut<A, Context<A>>>,
     spec: ChildSpec,
-    clock: Clock,
+    house: Arc<House>,
     /// The back-off after a panic.
     rest: Option<Pin<Box<Sleep>>>,
-    farewell: Option<Farewell>,
+    /// Is told how it ended. While it is here, the child is counted among those that live.
+    watch: Option<Box<dyn FnOnce(Ended)>>,
 }
 
 // Nothing in here is ever moved out of a pin: the context is `Unpin` by its own bounds.
@@ -142,7 +160,7 @@ impl<A: Actor<Context = Context<A>> + Supervised> Runner<A> {
     /// Takes a panic to its consequence: a back-off, or the end.
     fn fall(&mut self, panic: &(dyn Any + Send)) -> Option<Ended> {
         let words = words_of(panic);
-        match self.spec.intensity.fallen(self.clock.now(), fastrand::f64()) {
+        match self.spec.intensity.fallen(self.house.clock.now(), fastrand::f64()) {
             Next::Again { after } => {
                 tracing::error!(child = %self.spec.name, panic = %words, ?after, "child panicked, restarting");
                 self.rest = Some(Box::pin(tokio::time::sleep(after)));
@@ -163,8 +181,8 @@ impl<A: Actor<Context = Context<A>> + Supervised> Runner<A> {
                 tracing::error!(child = %self.spec.name, "child panicked while it was dropped");
             }
         }
-        if let Some(Farewell { lives, watch }) = self.farewell.take() {
-            lives.fetch_sub(1, Ordering::SeqCst);
+        if let Some(watch) = self.watch.take() {
+            self.house.lives.fetch_sub(1, Ordering::SeqCst);
             watch(end);
         }
         Poll::Ready(())
@@ -177,8 +195,8 @@ impl<A: Actor<Context = Context<A>> + Supervised> Drop for Runner<A> {
         if let Some(body) = &mut self.body {
             body.ctx().terminate();
         }
-        if let Some(Farewell { lives, .. }) = self.farewell.take() {
-            lives.fetch_sub(1, Ordering::SeqCst);
+        if self.watch.take().is_some() {
+            self.house.lives.fetch_sub(1, Ordering::SeqCst);
         }
     }
 }
@@ -233,7 +251,7 @@ mod tests {
 
     fn spec(restarts: u32) -> ChildSpec {
         let second = Duration::from_secs(1);
-        ChildSpec { name: "counter".into(), intensity: Intensity::new(restarts, second * 60, second, second) }
+        ChildSpec { name: Name::Fixed("counter".into()), intensity: Intensity::new(restarts, second * 60, second, second) }
     }
 
     fn paused(test: impl Future<Output = ()>) {

@@ -35,12 +35,12 @@ use crate::protocol::{
     AdapterHealth, AdapterNews, Bulletin, Child, Deliver, Doze, Fallen, GoAhead, Heard, Leave, Owe, RunAgain, SessionNews, SetGate,
     Settled, Upward,
 };
-use crate::session::machine::{Delivery, Gate};
+use crate::session::machine::{Delivery, Gate, Limits, Rules};
 use crate::session::{self, Birth, Post, SessionActor};
 use crate::settings::{AdapterSettings, Settings};
 use crate::shutdown::plan;
 use crate::supervision::intensity::Intensity;
-use crate::supervision::{ChildSpec, Ended, Nursery};
+use crate::supervision::{ChildSpec, Ended, Name, Nursery};
 use books::{AdapterEntry, Books, Entry};
 use going_down::GoingDown;
 use recovery::Queue;
@@ -113,6 +113,8 @@ pub struct Supervisor {
     agents: HashMap<AgentName, Arc<dyn Agent>>,
     adapter_shared: Arc<adapter::Shared>,
     session_shared: Arc<session::Shared>,
+    /// The budget of restarts of a session that never fell.
+    fresh_intensity: Intensity,
     desk: Desk,
     books: Books,
     /// Commands that are being carried out and not settled yet.
@@ -152,7 +154,7 @@ impl Supervisor {
         let nursery = Nursery::new(ports.clock.clone());
         let instance = InstanceId::fresh();
         // It keeps its state across a panic: the books outlive the message that could not be handled.
-        let spec = ChildSpec { name: "supervisor".into(), intensity: Intensity::endless(&ports.settings.supervision) };
+        let spec = ChildSpec { name: Name::Fixed("supervisor".into()), intensity: Intensity::endless(&ports.settings.supervision) };
         let root = nursery.clone();
         let supervisor = nursery.start(spec, |ctx| Supervisor::build(ports, instance, root, ctx), |_| {});
         Gateway { supervisor, instance, nursery }
@@ -167,9 +169,10 @@ impl Supervisor {
             present: me.clone().recipient(),
             goodbye: me.clone().recipient(),
             session: me.clone().recipient(),
+            fallen: me.clone().recipient(),
         });
         let watcher = me.clone().recipient();
-        let spec = |name: &str| ChildSpec { name: name.into(), intensity: Intensity::from_settings(&settings.supervision) };
+        let spec = |name: &str| ChildSpec { name: Name::Fixed(name.into()), intensity: Intensity::from_settings(&settings.supervision) };
         let writer = settings.ledger.clone();
         let ledger_actor = nursery.start(
             spec("ledger"),
@@ -177,9 +180,9 @@ impl Supervisor {
                 Place::Thread => LedgerActor::threaded(ledger, writer, watcher),
                 Place::Inline(latency) => LedgerActor::inline(ledger, latency, writer, watcher),
             },
-            watch(&me, Child::Ledger),
+            watch(&upward, Child::Ledger),
         );
-        let marker = nursery.start(spec("marker"), |_| MarkerActor::new(marker), watch(&me, Child::Marker));
+        let marker = nursery.start(spec("marker"), |_| MarkerActor::new(marker), watch(&upward, Child::Marker));
         let line = LedgerLine::to(ledger_actor.clone());
         let sequence = Sequence::after(Seq(0));
         let doors = Doors::new(adapters.iter().map(|(set, _)| (set.name.clone(), set.access.clone())));
@@ -195,6 +198,10 @@ impl Supervisor {
                 upward: upward.clone(),
             }),
             session_shared: Arc::new(session::Shared {
+                rules: Arc::new(Rules {
+                    busy: settings.session.busy,
+                    limits: Limits { wall: settings.session.turn_limit, idle: settings.session.turn_idle },
+                }),
                 settings: settings.clone(),
                 clock: clock.clone(),
                 sequence: sequence.clone(),
@@ -205,6 +212,7 @@ impl Supervisor {
                 reaper,
                 upward: upward.clone(),
             }),
+            fresh_intensity: Intensity::from_settings(&settings.supervision),
             settings,
             clock,
             sequence,
@@ -243,7 +251,7 @@ impl Supervisor {
     }
 
     /// Starts the adapters; each connects once `wait` has passed.
-    fn start_adapters(&mut self, wait: Duration, ctx: &mut Context<Self>) {
+    fn start_adapters(&mut self, wait: Duration) {
         for (set, platform) in std::mem::take(&mut self.unborn) {
             let name = set.name.clone();
             let Some(agent) = self.agents.get(&set.agent).cloned() else {
@@ -251,33 +259,36 @@ impl Supervisor {
                 continue;
             };
             // Never given up: it is restarted with back-off for as long as the gateway lives.
-            let spec = ChildSpec { name: format!("adapter {name}").into(), intensity: Intensity::endless(&self.settings.supervision) };
+            let spec = ChildSpec {
+                name: Name::Fixed(format!("adapter {name}").into()),
+                intensity: Intensity::endless(&self.settings.supervision),
+            };
             let (abilities, shared) = (platform.abilities(), self.adapter_shared.clone());
             let child = Child::Adapter(name.clone());
-            let addr = self.nursery.start(spec, |_| AdapterActor::new(set, platform, shared, wait), watch(&ctx.address(), child));
-            let post = Post {
+            let addr = self.nursery.start(spec, |_| AdapterActor::new(set, platform, shared, wait), watch(&self.upward, child));
+            let post = Arc::new(Post {
                 deliver: addr.clone().recipient(),
                 typing: addr.clone().recipient(),
                 draft: addr.clone().recipient(),
                 abilities,
                 agent,
-            };
+            });
             let entry = AdapterEntry { addr, post, health: AdapterHealth::Connecting, tried: false, alive: true };
             self.books.adapters.insert(name, entry);
         }
     }
 
     /// Routes a message to its session, unless a turn from before it is still to run again there: the session finds it when it wakes for that.
-    fn route_in_order(&mut self, key: &SessionKey, ctx: &mut Context<Self>) {
+    fn route_in_order(&mut self, key: &SessionKey) {
         if self.again.expects(key) && !self.books.sessions.contains_key(key) {
             *self.books.away.entry(key.clone()).or_default() += 1;
         } else {
-            self.route(key, ctx);
+            self.route(key);
         }
     }
 
     /// Routes something to a session, which comes to life for it if need be.
-    fn route(&mut self, key: &SessionKey, ctx: &mut Context<Self>) {
+    fn route(&mut self, key: &SessionKey) {
         let now = self.clock.now();
         if let Some(entry) = self.books.sessions.get_mut(key) {
             match &mut entry.leaving {
@@ -289,23 +300,23 @@ impl Supervisor {
             }
             return;
         }
-        if let Some(entry) = self.be_born(Arc::new(key.clone()), Birth::Fresh, ctx) {
+        if let Some(entry) = self.be_born(Arc::new(key.clone()), Birth::Fresh) {
             (entry.routed, entry.waiting) = (1, 1);
             entry.addr.do_send(Heard);
         }
     }
 
     /// Brings a session to life. `None` when its adapter is not configured, or none may be born any more: what it has stays in the ledger.
-    fn be_born(&mut self, key: Arc<SessionKey>, birth: Birth, ctx: &mut Context<Self>) -> Option<&mut Entry> {
+    fn be_born(&mut self, key: Arc<SessionKey>, birth: Birth) -> Option<&mut Entry> {
         if matches!(self.stage, Stage::GoingDown(_)) {
             return None;
         }
         let (post, gate) = (self.books.adapter(&key.chat)?.post.clone(), self.gate());
         let (life, shared, name) = (self.books.next_life(), self.session_shared.clone(), key.clone());
         // Its name in logs is a number: rooms and users are foreign text.
-        let spec = ChildSpec { name: format!("session {life}").into(), intensity: Intensity::from_settings(&self.settings.supervision) };
+        let spec = ChildSpec { name: Name::Numbered("session", life), intensity: self.fresh_intensity.clone() };
         let child = Child::Session(key.clone(), life);
-        let addr = self.nursery.start(spec, |_| SessionActor::new(name, shared, post, gate, birth), watch(&ctx.address(), child));
+        let addr = self.nursery.start(spec, |_| SessionActor::new(name, shared, post, gate, birth), watch(&self.upward, child));
         let entry = Entry { addr, life, routed: 0, last: self.clock.now(), waiting: 0, running: None, leaving: None };
         Some(self.books.sessions.entry(key).insert_entry(entry).into_mut())
     }
@@ -382,13 +393,13 @@ impl Supervisor {
     }
 
     /// Lets cut turns run again, as many as may.
-    fn run_again(&mut self, ctx: &mut Context<Self>) {
+    fn run_again(&mut self) {
         if !matches!(self.stage, Stage::Serving) || self.held.is_some() {
             return;
         }
         for again in self.again.next(self.settings.recovery.concurrency) {
             let key = again.session;
-            if !self.books.sessions.contains_key(&key) && self.be_born(key.clone(), Birth::Waking, ctx).is_none() {
+            if !self.books.sessions.contains_key(&key) && self.be_born(key.clone(), Birth::Waking).is_none() {
                 self.again.over(&key);
                 continue;
             }
@@ -441,13 +452,9 @@ impl Supervisor {
 }
 
 /// The death watch of a child.
-fn watch(supervisor: &Addr<Supervisor>, child: Child) -> impl FnOnce(Ended) + 'static {
-    let supervisor = supervisor.downgrade();
-    move |ended| {
-        if let Some(supervisor) = supervisor.upgrade() {
-            supervisor.do_send(Fallen { child, ended });
-        }
-    }
+fn watch(upward: &Arc<Upward>, child: Child) -> impl FnOnce(Ended) + 'static {
+    let upward = upward.clone();
+    move |ended| upward.fallen.do_send(Fallen { child, ended })
 }
 
 impl Actor for Supervisor {
@@ -530,7 +537,7 @@ impl Handler<SessionNews> for Supervisor {
                 }
                 if since.is_none() {
                     self.again.over(&session);
-                    self.run_again(ctx);
+                    self.run_again();
                     // While its end cannot be written it may still come to be cut.
                     if self.ledger_health.is_ok() {
                         self.plan(plan::Event::TurnOver(session, waiting), ctx);

@@ -12,6 +12,7 @@
 //! | `Running` | the run ended, a limit, /stop, or it is cut → `Closing` |
 //! | `Closing` | the end is durable → `Resting` |
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::agent::{Decision, Entry};
@@ -25,8 +26,7 @@ use crate::shutdown::ticket::Goodbye;
 /// A conversation.
 #[derive(Debug)]
 pub struct Session {
-    busy: Busy,
-    limits: Limits,
+    rules: Arc<Rules>,
     state: State,
     /// Rows that wait in the ledger, as far as is known.
     waiting: u32,
@@ -43,10 +43,19 @@ pub struct Session {
     /// Replies that the outbox still has.
     owed: Vec<Owed>,
     /// A turn that asks for approval, whose agent waits. It is durable: should it be dropped, the decision runs it again.
-    paused: Option<Run>,
+    paused: Option<Box<Run>>,
     drain: Drain,
     /// The time of a shutdown is over: what is not delivered now stays owed.
     late: bool,
+}
+
+/// What holds for every session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// What a message does that arrives during a turn.
+    pub busy: Busy,
+    /// How long a turn may take.
+    pub limits: Limits,
 }
 
 /// How long a turn may take.
@@ -70,8 +79,8 @@ enum State {
         again: Option<u32>,
         halted: bool,
     },
-    Running(Run),
-    Closing(Run, Closing),
+    Running(Box<Run>),
+    Closing(Box<Run>, Closing),
 }
 
 /// A turn that an agent works on.
@@ -253,16 +262,7 @@ pub enum Effect {
     /// Look again at the limits at this moment.
     Wake(Moment),
     /// Make the end of a turn durable, with its words.
-    Close {
-        /// The turn.
-        run: Run,
-        /// How it ended.
-        end: End,
-        /// What the chat is told.
-        word: Say,
-        /// The wish to end the process that came with it.
-        request: Option<Request>,
-    },
+    Close(Box<Close>),
     /// Make it durable that the turn never ran.
     TakeBack {
         /// The turn.
@@ -272,6 +272,19 @@ pub enum Effect {
     },
     /// Say goodbye with the drain ticket.
     Acknowledge(Goodbye),
+}
+
+/// The end of a turn.
+#[derive(Debug, PartialEq)]
+pub struct Close {
+    /// The turn.
+    pub run: Run,
+    /// How it ended.
+    pub end: End,
+    /// What the chat is told.
+    pub word: Say,
+    /// The wish to end the process that came with it.
+    pub request: Option<Request>,
 }
 
 /// What the chat is told at the end of a turn.
@@ -320,10 +333,9 @@ pub enum Activity {
 
 impl Session {
     /// A session that does not know yet what it has open.
-    pub fn new(busy: Busy, limits: Limits, gate: Gate) -> Self {
+    pub fn new(rules: Arc<Rules>, gate: Gate) -> Self {
         Self {
-            busy,
-            limits,
+            rules,
             state: State::Waking,
             waiting: 0,
             arrived: 0,
@@ -341,7 +353,7 @@ impl Session {
     /// A session that takes the place of one that fell: the turn that ran gets its verdict, and what waits is read anew.
     pub fn instead_of(fallen: &Session) -> (Self, Vec<Effect>) {
         let (owed, resume, unsure) = (fallen.owed.clone(), fallen.resume, fallen.unsure);
-        let mut session = Self { owed, resume, unsure, ..Self::new(fallen.busy, fallen.limits, fallen.gate) };
+        let mut session = Self { owed, resume, unsure, ..Self::new(fallen.rules.clone(), fallen.gate) };
         let mut effects = Vec::new();
         if let State::Running(run) = &fallen.state {
             let reason = "an internal error".to_owned();
@@ -365,8 +377,8 @@ impl Session {
     }
 
     /// A session that is born with its first message: nothing of it is open but what it will hear.
-    pub fn fresh(busy: Busy, limits: Limits, gate: Gate) -> Self {
-        Self { state: State::Resting, ..Self::new(busy, limits, gate) }
+    pub fn fresh(rules: Arc<Rules>, gate: Gate) -> Self {
+        Self { state: State::Resting, ..Self::new(rules, gate) }
     }
 
     /// Takes one event to its consequences. The caller performs them, in order. `draw` is the number for a turn, should one start.
@@ -438,7 +450,7 @@ impl Session {
             (_, Event::Heard) => {
                 self.waiting += 1;
                 self.arrived += 1;
-                if let (State::Running(run), Busy::Interrupt) = (&self.state, self.busy) {
+                if let (State::Running(run), Busy::Interrupt) = (&self.state, self.rules.busy) {
                     let run = run.clone();
                     effects.push(Effect::Abort);
                     self.close(run, End::Superseded, Say::Nothing, None, Closing::Dropped, effects);
@@ -481,7 +493,8 @@ impl Session {
             (_, Event::Ended(_)) => self.drop_paused(effects),
 
             (State::Running(run), Event::Ask { call, question }) => {
-                let run = Run { asks: Some(call.clone()), ..run.clone() };
+                let mut run = run.clone();
+                run.asks = Some(call.clone());
                 self.close(run, End::Asks { call, question: question.clone() }, Say::Question(question), None, Closing::Asking, effects);
             }
             (_, Event::Ask { .. }) => {}
@@ -500,7 +513,13 @@ impl Session {
             }
             (_, Event::Closed(_)) => {}
 
-            (_, Event::Delivery(row, Delivery::Settled)) => self.owed.retain(|owed| owed.row != row),
+            (_, Event::Delivery(row, Delivery::Settled)) => {
+                self.owed.retain(|owed| owed.row != row);
+                if self.owed.is_empty() {
+                    // Room that an idle session would keep for nothing.
+                    self.owed = Vec::new();
+                }
+            }
             (_, Event::Delivery(row, Delivery::Stuck(reason))) => {
                 if let Some(owed) = self.owed.iter_mut().find(|owed| owed.row == row) {
                     owed.stuck = Some(reason);
@@ -574,7 +593,7 @@ impl Session {
                 self.arrived = 0;
                 let turn = self.unsure.take().unwrap_or(draw);
                 self.state = State::Starting { turn, again: None, halted: false };
-                effects.push(Effect::Start { turn, take: if self.busy == Busy::Queue { Take::One } else { Take::All } });
+                effects.push(Effect::Start { turn, take: if self.rules.busy == Busy::Queue { Take::One } else { Take::All } });
             }
         }
     }
@@ -597,7 +616,7 @@ impl Session {
         }
         let Started { turn, attempt, history, reply_to, asked_by, left, decisions, .. } = *started;
         self.waiting = left + self.arrived;
-        let run = Run { turn, attempt, since: now, heard: now, asked_by, reply_to, asks: None };
+        let run = Box::new(Run { turn, attempt, since: now, heard: now, asked_by, reply_to, asks: None });
         if halted {
             // The ledger closed it in the step behind; were that lost, this closes it.
             return self.close(run, End::Stopped, Say::Nothing, None, Closing::Dropped, effects);
@@ -618,8 +637,8 @@ impl Session {
         effects.push(Effect::Run { turn, attempt, history, decisions });
     }
 
-    fn close(&mut self, run: Run, end: End, word: Say, request: Option<Request>, how: Closing, effects: &mut Vec<Effect>) {
-        effects.push(Effect::Close { run: run.clone(), end, word, request });
+    fn close(&mut self, run: Box<Run>, end: End, word: Say, request: Option<Request>, how: Closing, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Close(Box::new(Close { run: Run::clone(&run), end, word, request })));
         self.state = State::Closing(run, how);
     }
 
@@ -630,7 +649,7 @@ impl Session {
         }
     }
 
-    fn closed(&mut self, run: Run, how: Closing, ours: bool, effects: &mut Vec<Effect>) {
+    fn closed(&mut self, run: Box<Run>, how: Closing, ours: bool, effects: &mut Vec<Effect>) {
         // Leave is for one turn: whoever has more to do stands in line again.
         if std::mem::take(&mut self.leave) {
             effects.push(Effect::GiveWay);
@@ -668,10 +687,10 @@ impl Session {
         }
     }
 
-    fn watch(&mut self, now: Moment, run: Run, effects: &mut Vec<Effect>) {
-        let passed = if now.since(run.since) >= self.limits.wall {
+    fn watch(&mut self, now: Moment, run: Box<Run>, effects: &mut Vec<Effect>) {
+        let passed = if now.since(run.since) >= self.rules.limits.wall {
             Limit::Wall
-        } else if now.since(run.heard) >= self.limits.idle {
+        } else if now.since(run.heard) >= self.rules.limits.idle {
             Limit::Idle
         } else {
             return effects.push(Effect::Wake(self.next_limit(&run)));
@@ -685,7 +704,7 @@ impl Session {
     }
 
     fn next_limit(&self, run: &Run) -> Moment {
-        (run.since + self.limits.wall).min(run.heard + self.limits.idle)
+        (run.since + self.rules.limits.wall).min(run.heard + self.rules.limits.idle)
     }
 
     fn interrupt(&mut self, cause: String, effects: &mut Vec<Effect>) {

@@ -46,6 +46,8 @@ pub struct Plan {
     announced_until: Moment,
     /// When the last sessions were asked.
     asked: Moment,
+    /// The moment at which it was last said to look again.
+    alarm: Option<Moment>,
     /// Why the verdict cannot be clean, beside the outcomes.
     blemishes: Vec<String>,
 }
@@ -190,6 +192,7 @@ impl Plan {
             unspoken: 0,
             announced_until: now,
             asked: now,
+            alarm: None,
             blemishes: Vec::new(),
         };
         let mut effects = Vec::new();
@@ -302,7 +305,8 @@ impl Plan {
                     self.blemishes.push("the ledger could not commit".into());
                 }
             }
-            Event::Tick => {}
+            // It went off: should there be something to wait for still, it is set again.
+            Event::Tick => self.alarm = None,
         }
     }
 
@@ -414,7 +418,11 @@ impl Plan {
         let announces = self.announces(now);
         if self.began.last().is_some_and(|(_, _, ended)| ended.is_none()) {
             let due = self.due();
-            effects.push(Effect::Wake(if announces { due.min(self.announced_until) } else { due }));
+            let alarm = if announces { due.min(self.announced_until) } else { due };
+            // A census answers by the hundred thousand: what has been said is not said again with each of them.
+            if self.alarm.replace(alarm) != Some(alarm) {
+                effects.push(Effect::Wake(alarm));
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! How often a child may fall: a pure count of its recent panics.
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Moment;
@@ -9,11 +9,18 @@ use crate::settings::Supervision;
 /// A budget of restarts.
 #[derive(Clone, Debug)]
 pub struct Intensity {
+    /// Shared by all children that are treated alike.
+    budget: Arc<Budget>,
+    /// The falls that count, oldest first; nothing for a child that never fell.
+    falls: Vec<Moment>,
+}
+
+#[derive(Debug)]
+struct Budget {
     restarts: u32,
     within: Duration,
     first: Duration,
     most: Duration,
-    falls: VecDeque<Moment>,
 }
 
 /// What follows a fall.
@@ -31,7 +38,7 @@ pub enum Next {
 impl Intensity {
     /// At most `restarts` within `within`; the first back-off, doubled with each fall that counts, up to `most`.
     pub fn new(restarts: u32, within: Duration, first: Duration, most: Duration) -> Self {
-        Self { restarts, within, first, most, falls: VecDeque::new() }
+        Self { budget: Arc::new(Budget { restarts, within, first, most }), falls: Vec::new() }
     }
 
     /// As the settings say.
@@ -41,22 +48,23 @@ impl Intensity {
 
     /// As the settings say, but never spent: for children that are tried for ever.
     pub fn endless(settings: &Supervision) -> Self {
-        Self { restarts: u32::MAX, ..Self::from_settings(settings) }
+        Self::new(u32::MAX, settings.within, settings.backoff_first, settings.backoff_most)
     }
 
     /// Counts a fall. `jitter` is from 0 to 1 and spreads the back-off over its upper half.
     pub fn fallen(&mut self, now: Moment, jitter: f64) -> Next {
-        self.falls.retain(|fall| now.since(*fall) < self.within);
+        let Budget { restarts, within, first, most } = *self.budget;
+        self.falls.retain(|fall| now.since(*fall) < within);
         // Old falls of an endless child only lengthen its back-off, which has a cap: a few are enough to know.
         if self.falls.len() >= 32 {
-            self.falls.pop_front();
+            self.falls.remove(0);
         }
         let before = u32::try_from(self.falls.len()).unwrap_or(u32::MAX);
-        self.falls.push_back(now);
-        if before >= self.restarts {
+        self.falls.push(now);
+        if before >= restarts {
             return Next::Spent;
         }
-        Next::Again { after: backoff(self.first, self.most, before, jitter) }
+        Next::Again { after: backoff(first, most, before, jitter) }
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) struct Entry {
 /// One adapter.
 pub(super) struct AdapterEntry {
     pub(super) addr: Addr<AdapterActor>,
-    pub(super) post: Post,
+    pub(super) post: Arc<Post>,
     pub(super) health: AdapterHealth,
     /// It has connected, or failed to, at least once.
     pub(super) tried: bool,

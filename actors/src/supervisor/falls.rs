@@ -49,14 +49,14 @@ impl Supervisor {
         match (ended, entry.leaving) {
             // It left as it was told; what came since is for its successor.
             (Ended::Stopped, Some(0)) => {}
-            (Ended::Stopped, Some(_)) => self.route(key, ctx),
+            (Ended::Stopped, Some(_)) => self.route(key),
             (Ended::Stopped, None) => {}
             (Ended::Spent(words), _) => {
                 tracing::error!(session = %key, panic = %words, "session fell too often");
                 self.give_verdict(key.clone(), self.sequence.last(), ctx);
                 // Built anew from the ledger, with a new budget, once this one's time has passed.
                 let key = key.clone();
-                ctx.run_later(self.settings.supervision.within, move |supervisor, ctx| supervisor.route(&key, ctx));
+                ctx.run_later(self.settings.supervision.within, move |supervisor, _| supervisor.route(&key));
             }
         }
     }
@@ -114,7 +114,7 @@ impl Handler<LeftRunning> for Supervisor {
         }
         // A successor that was born meanwhile could not start beside that turn.
         if self.books.is_here(&key) {
-            self.route(&key, ctx);
+            self.route(&key);
         }
     }
 }

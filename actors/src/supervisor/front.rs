@@ -135,7 +135,7 @@ impl Supervisor {
         self.write_accept(accept, clear, arrival, receipt, then, ctx);
         if routed {
             // It hears while the accept is being written; should that fail, its start finds nothing.
-            self.route_in_order(&session, ctx);
+            self.route_in_order(&session);
         }
     }
 
@@ -220,7 +220,7 @@ impl Handler<Taking> for Supervisor {
         }
         if matches!(result, Ok(Done::Cleared { .. })) && self.again.forget(&arrival.session) {
             // What was said behind the command waited for the turn that it closed.
-            self.route(&arrival.session, ctx);
+            self.route(&arrival.session);
         }
         match result {
             Err(unable) => receipt.settle(Taken::Later(unable.retry_after)),
@@ -228,7 +228,7 @@ impl Handler<Taking> for Supervisor {
                 receipt.settle(Taken::Accepted);
                 // Perhaps its session never heard: its accept may have been durable while nobody knew.
                 if let Some(session) = waiting {
-                    self.route_in_order(&session, ctx);
+                    self.route_in_order(&session);
                 }
             }
             Ok(Done::Open(seq)) => {
@@ -262,7 +262,7 @@ impl Supervisor {
                     self.say_saved(&order.session);
                 }
             }
-            Then::Routed if self.settings.session.busy == Busy::Interrupt => self.route_in_order(&order.session, ctx),
+            Then::Routed if self.settings.session.busy == Busy::Interrupt => self.route_in_order(&order.session),
             Then::Routed => {}
             Then::Saved => {
                 *self.books.away.entry(order.session.clone()).or_default() += 1;
@@ -276,7 +276,7 @@ impl Supervisor {
                 }
             }
             Then::Retry | Then::Decision if matches!(self.stage, Stage::GoingDown(_)) => self.say_saved(&order.session),
-            Then::Retry | Then::Decision => self.route(&order.session, ctx),
+            Then::Retry | Then::Decision => self.route(&order.session),
             Then::Refused(Excess::Many) => self.say_too_many(&order.session),
             Then::Refused(Excess::Long) => {
                 let text = self.settings.texts.too_large.plain();

@@ -97,7 +97,7 @@ impl Handler<Left> for Supervisor {
             self.held = Some(Held::CrashLoop);
         }
         self.stage = Stage::Serving;
-        self.start_adapters(recovery::patience(starts, &crash_loop), ctx);
+        self.start_adapters(recovery::patience(starts, &crash_loop));
         self.check_ready();
         let last = Last { ending, facts, starts };
         tracing::info!(instance = %self.instance, last = ?last.ending, starts = last.starts, "gateway started");
@@ -184,7 +184,7 @@ impl Handler<Opened> for Supervisor {
         for turn in cut {
             self.take_up(turn, &last, ctx);
         }
-        self.run_again(ctx);
+        self.run_again();
         for command in commands {
             self.carry_out_again(command, ctx);
         }
@@ -272,7 +272,7 @@ impl Supervisor {
         const AT_ONCE: usize = 256;
         let rest = sessions.split_off(sessions.len().min(AT_ONCE));
         for session in sessions {
-            self.route_in_order(&session, ctx);
+            self.route_in_order(&session);
         }
         if !rest.is_empty() {
             ctx.spawn(tokio::task::yield_now().into_actor(self).map(move |(), supervisor, ctx| supervisor.wake_sessions(rest, ctx)));
@@ -355,14 +355,14 @@ struct TakeUp(Vec<CutTurn>);
 impl Handler<TakeUp> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, TakeUp(cut): TakeUp, ctx: &mut Context<Self>) {
+    fn handle(&mut self, TakeUp(cut): TakeUp, _: &mut Context<Self>) {
         for turn in cut {
             if let Verdict::Resume = recovery::judge(&turn, self.settings.recovery.policy, false) {
                 let CutTurn { turn, attempt, session, strikes, .. } = turn;
                 self.again.push(Again { turn, attempt, session: Arc::new(session), suspect: strikes > 0 });
             }
         }
-        self.run_again(ctx);
+        self.run_again();
     }
 }
 

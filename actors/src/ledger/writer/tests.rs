@@ -117,7 +117,8 @@ fn check(faults: &[Fault], play: impl AsyncFnOnce(&Writer), commits: &str, answe
         let script = Script::default();
         script.plot().faults = faults.iter().cloned().collect();
         let second = Duration::from_secs(1);
-        let spec = ChildSpec { name: "ledger".into(), intensity: Intensity::new(5, second, second, second) };
+        let spec =
+            ChildSpec { name: crate::supervision::Name::Fixed("ledger".into()), intensity: Intensity::new(5, second, second, second) };
         let engine = Box::new(script.clone());
         let watcher = Nobody.start().recipient();
         let nursery = Nursery::new(Clock::system());

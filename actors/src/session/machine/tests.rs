@@ -51,7 +51,8 @@ fn words(effect: &Effect) -> String {
         Effect::Run { turn, attempt, .. } => format!("run {}.{attempt}", turn.0),
         Effect::TakeBack { turn, attempt } => format!("take back {}.{attempt}", turn.0),
         Effect::Wake(at) => format!("wake {}", at.0.as_secs()),
-        Effect::Close { run, end, word, request } => {
+        Effect::Close(closing) => {
+            let Close { run, end, word, request } = &**closing;
             let end = match end {
                 End::Answered(_) => "answered",
                 End::Asks { .. } => "asks",
@@ -90,7 +91,7 @@ fn check(mut session: Session, life: Vec<(u64, Event, &str)>) -> Session {
 const LIMITS: Limits = Limits { wall: Duration::from_secs(100), idle: Duration::from_secs(30) };
 
 fn fresh(busy: Busy, gate: Gate) -> Session {
-    Session::fresh(busy, LIMITS, gate)
+    Session::fresh(Arc::new(Rules { busy, limits: LIMITS }), gate)
 }
 
 fn serving() -> Session {
@@ -168,7 +169,7 @@ fn g05_a_stop_closes_what_came_before_it_and_nothing_after() {
     // A cut turn that was to run again is dropped, and whoever counts on it is told.
     let resume = || Event::Resume { turn: turn(5), attempt: 1 };
     check(
-        Session::new(Busy::Collect, LIMITS, Gate::Open),
+        Session::new(Arc::new(Rules { busy: Busy::Collect, limits: LIMITS }), Gate::Open),
         vec![(0, resume(), ""), (0, halt(6), "not started"), (0, Event::Woken { waiting: 0 }, "")],
     );
 }

@@ -52,6 +52,15 @@ fn said(effects: &[Effect]) -> String {
     effects.iter().map(words).collect::<Vec<_>>().join(", ")
 }
 
+/// What follows, and when it looks again, which is only said when that has changed.
+fn said_and_awaited(plan: &Plan, effects: &[Effect], before: Option<Moment>) -> String {
+    let (wakes, others): (Vec<_>, Vec<_>) = effects.iter().partition(|effect| matches!(effect, Effect::Wake(_)));
+    let waits = plan.began.last().is_some_and(|(_, _, ended)| ended.is_none());
+    let alarm = plan.alarm.filter(|_| waits).map(Effect::Wake);
+    assert_eq!(wakes.first().copied(), alarm.as_ref().filter(|_| plan.alarm != before));
+    others.into_iter().chain(&alarm).map(words).collect::<Vec<_>>().join(", ")
+}
+
 /// Begins at 0 s with this grace and these sessions (the room, and whether it is in memory), then steps: the second, what happens, what
 /// follows.
 fn check(grace: Option<u64>, census: &[(&str, bool)], begin: &str, steps: Vec<(u64, Event, &str)>) -> Option<ShutdownReport> {
@@ -61,8 +70,9 @@ fn check(grace: Option<u64>, census: &[(&str, bool)], begin: &str, steps: Vec<(u
     let mut report = None;
     for (secs, event, expected) in steps {
         let what = format!("{event:?} at {secs} s");
+        let before = plan.alarm.filter(|_| event != Event::Tick);
         let effects = plan.step(at(secs), event);
-        assert_eq!(said(&effects), expected, "{what}");
+        assert_eq!(said_and_awaited(&plan, &effects, before), expected, "{what}");
         report = report.or(effects.into_iter().find_map(|effect| match effect {
             Effect::Report(report) => Some(*report),
             _ => None,
