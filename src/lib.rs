@@ -14,6 +14,7 @@ pub mod http;
 pub mod install;
 pub mod lock;
 pub mod log;
+pub mod orphans;
 pub mod restart;
 pub mod run;
 pub mod service;

@@ -31,6 +31,7 @@ use crate::handover::{Handover, Image};
 use crate::http::door::Door;
 use crate::http::{self, Chat, Front};
 use crate::lock::InstanceLock;
+use crate::orphans;
 use crate::service::Service;
 use crate::signals::{self, Effect, Intent};
 use crate::state_dir::StateDir;
@@ -129,6 +130,7 @@ impl Life {
         let token = Token::open(&state).map_err(|error| state_fault(&error))?;
         let watchdog = Watchdog::start().map_err(broken("the watchdog's thread cannot be started"))?;
         let intent = Intent::default();
+        orphans::adopt().map_err(broken("orphans cannot be looked after"))?;
         let signals = signals::listen(intent.clone()).map_err(broken("signals cannot be heard"))?;
         crate::handover::unblock_signals();
         Ok(Self { config, state, lock, ledger, ledger_id, listeners, token, watchdog, intent, signals })

@@ -12,6 +12,8 @@ mod commands;
 mod control;
 #[path = "daemon/crashing.rs"]
 mod crashing;
+#[path = "daemon/deploying.rs"]
+mod deploying;
 #[path = "daemon/gateway.rs"]
 mod gateway;
 #[path = "daemon/hanging.rs"]
