@@ -70,6 +70,8 @@ enum Command {
     Restart(restart::Order),
     /// Put the gateway under systemd, and work it there
     Service(service::Service),
+    /// How the last lives of the gateway began and ended, and why
+    History(History),
     /// Start no task from now on; messages are saved. Ends with `resume` or a restart
     Drain,
     /// Start tasks again, after `drain` or when recovery is held
@@ -99,6 +101,15 @@ struct Json {
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+struct History {
+    /// How many
+    #[arg(long, short = 'n', default_value_t = 20)]
+    lines: u32,
+    #[command(flatten)]
+    json: Json,
 }
 
 #[derive(Debug, Args)]

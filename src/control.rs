@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use switchboard_actors::clock::Wall;
 use switchboard_actors::ids::{AdapterName, ChatId, InstanceId, OutboxId, SessionKey, TurnId, UserId};
-use switchboard_actors::ledger::{OutboxState, PairRow, TurnRow};
+use switchboard_actors::ledger::{InstanceFacts, OutboxState, PairRow, TurnRow};
 use switchboard_actors::shutdown::ShutdownKind;
 
 use crate::http::health::Part;
@@ -72,6 +72,11 @@ pub enum Request {
         adapter: AdapterName,
         /// The person.
         user: UserId,
+    },
+    /// How did the last lives begin and end? → [`Response::History`]
+    History {
+        /// At most so many.
+        most: u32,
     },
     /// Give an adapter's open rows to another. → [`Response::Done`]
     LedgerMove {
@@ -140,6 +145,11 @@ pub enum Response {
     Pairs {
         /// They.
         pairs: Vec<PairRow>,
+    },
+    /// Lives, the present one first.
+    History {
+        /// They.
+        lives: Vec<InstanceFacts>,
     },
     /// It was not done, and may be tried again.
     NotAchieved {

@@ -33,7 +33,7 @@ use crate::http::{self, Chat, Front};
 use crate::lock::InstanceLock;
 use crate::orphans;
 use crate::service::Service;
-use crate::signals::{self, Effect, Intent};
+use crate::signals::{self, Effect, Heard, Intent};
 use crate::state_dir::StateDir;
 use crate::token::Token;
 use crate::watchdog::Watchdog;
@@ -95,7 +95,7 @@ struct Life {
     token: Token,
     watchdog: Watchdog,
     intent: Intent,
-    signals: mpsc::Receiver<Effect>,
+    signals: mpsc::Receiver<Heard>,
 }
 
 impl Life {
@@ -272,7 +272,7 @@ impl Keeper {
     /// Until the report is there; or why nothing more may be said.
     async fn keep(
         &mut self,
-        mut signals: mpsc::Receiver<Effect>,
+        mut signals: mpsc::Receiver<Heard>,
         mut bulletins: mpsc::UnboundedReceiver<Bulletin>,
     ) -> Result<Arc<ShutdownReport>, String> {
         let mut ticks = tokio::time::interval(self.service.every());
@@ -316,9 +316,9 @@ impl Keeper {
         self.url.tell();
     }
 
-    fn hear(&self, signal: Effect) {
+    fn hear(&self, Heard { effect: signal, sender }: Heard) {
         let shut_down = |kind, name| {
-            let shutdown = Shutdown { kind, grace: None, requested_by: RequestedBy::Signal(name), reason: None };
+            let shutdown = Shutdown { kind, grace: None, requested_by: RequestedBy::Signal(name, sender.clone()), reason: None };
             self.gateway.supervisor.do_send(shutdown);
         };
         match signal {

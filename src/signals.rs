@@ -18,10 +18,13 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
-use signal_hook::iterator::Signals;
+use signal_hook::iterator::SignalsInfo;
+use signal_hook::iterator::exfiltrator::WithOrigin;
+use signal_hook::low_level::siginfo::Process;
 use tokio::sync::mpsc;
 
 use crate::exit::Exit;
+use crate::foreign::one_line;
 
 /// A terminal and a service manager often send the same signal twice; nobody presses twice so fast on purpose.
 const TOGETHER: Duration = Duration::from_millis(500);
@@ -74,6 +77,15 @@ pub enum Effect {
     Reload(Signal),
     /// Nothing: one that means nothing during a shutdown.
     Ignored(Signal),
+}
+
+/// What a signal came to, and who sent it, in words; a terminal's has no sender.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// What to do.
+    pub effect: Effect,
+    /// The process that sent it.
+    pub sender: Option<String>,
 }
 
 /// Counts signals. A repeat within half a second has no effect at all.
@@ -130,14 +142,14 @@ impl Intent {
 ///
 /// # Errors
 /// When the system refuses a handler or a thread.
-pub fn listen(intent: Intent) -> io::Result<mpsc::Receiver<Effect>> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGHUP])?;
+pub fn listen(intent: Intent) -> io::Result<mpsc::Receiver<Heard>> {
+    let mut signals = SignalsInfo::<WithOrigin>::new([SIGTERM, SIGINT, SIGUSR1, SIGHUP])?;
     let (effects, heard) = mpsc::channel(WAITING);
     let start = Instant::now();
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         let mut presses = Presses::default();
-        for number in signals.forever() {
-            let signal = match number {
+        for origin in signals.forever() {
+            let signal = match origin.signal {
                 SIGTERM => Signal::Term,
                 SIGINT => Signal::Int,
                 SIGUSR1 => Signal::Usr1,
@@ -149,11 +161,18 @@ pub fn listen(intent: Intent) -> io::Result<mpsc::Receiver<Effect>> {
                     signal_hook::low_level::exit(i32::from(code));
                 }
                 // A full channel means that the gateway hangs: the next signal but one ends it.
-                _ = effects.try_send(effect);
+                _ = effects.try_send(Heard { effect, sender: origin.process.as_ref().map(sender) });
             }
         }
     })?;
     Ok(heard)
+}
+
+/// A process in words. It may be gone already: then its name is, too.
+fn sender(process: &Process) -> String {
+    let name = std::fs::read_to_string(format!("/proc/{}/comm", process.pid)).ok();
+    let name = name.map(|name| format!("{} ", one_line(name.trim()))).unwrap_or_default();
+    format!("{name}(pid {}, user {})", process.pid, process.uid)
 }
 
 #[cfg(test)]

@@ -200,6 +200,7 @@ mod tests {
                 phase: phase.map(|phase| (phase, Wall(1))),
                 ended: ended.map(|clean| (Wall(2), ShutdownKind::Stop, clean, "alice was interrupted".into())),
                 predecessor: None,
+                why: None,
             }),
             unclean_starts: Vec::new(),
         };

@@ -94,8 +94,8 @@ impl fmt::Display for Phase {
 /// Who wants a shutdown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RequestedBy {
-    /// A signal, by its name.
-    Signal(&'static str),
+    /// A signal, by its name, and who sent it, in words, where that is known.
+    Signal(&'static str, Option<String>),
     /// An operator over the control socket.
     Operator,
     /// A person in a chat, or the agent of a turn there.
@@ -109,7 +109,8 @@ pub enum RequestedBy {
 impl fmt::Display for RequestedBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RequestedBy::Signal(name) => f.write_str(name),
+            RequestedBy::Signal(name, None) => f.write_str(name),
+            RequestedBy::Signal(name, Some(sender)) => write!(f, "{name} from {sender}"),
             RequestedBy::Operator => f.write_str("operator"),
             RequestedBy::Chat(_) => f.write_str("chat"),
             RequestedBy::Gateway => f.write_str("gateway"),

@@ -140,7 +140,8 @@ impl Player {
             }
             31 => Step::Draft(self.outbox(rest, Some(turn), What::Reply { word: Word::Answer }, OutboxState::Draft)),
             32..=34 => Step::Fate { id: self.word(a), fate: fate(b, c, at) },
-            35 => match a % 4 {
+            35 => match a % 5 {
+                4 => Step::Leaving { instance: instance(b), why: format!("why {c}") },
                 0 => Step::Phase { instance: instance(b), phase: Phase::Drain, at },
                 1 => {
                     let clean = c.is_multiple_of(2);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use switchboard_actors::ids::{AdapterName, InstanceId, OutboxId, Seq, TurnId, UserId};
 
-use super::{Command, Farewell, Json, Ledger, Outbox, Pair, Turns, restart, say, tables};
+use super::{Command, Farewell, History, Json, Ledger, Outbox, Pair, Turns, restart, say, tables};
 use crate::config::{Config, Faults, Restart, Surroundings};
 use crate::control::client::{AskError, Sockets};
 use crate::control::{self, Request, Response, Status};
@@ -81,6 +81,7 @@ fn request(command: &Command) -> Request {
         Command::Pair(Pair::Revoke { user: (adapter, user) }) => {
             Request::PairRevoke { adapter: AdapterName::new(adapter), user: UserId::new(user) }
         }
+        Command::History(history) => Request::History { most: history.lines },
         Command::Ledger(Ledger::Move { from, to }) => Request::LedgerMove { from: AdapterName::new(from), to: AdapterName::new(to) },
         Command::Ledger(Ledger::Drop { adapter }) => Request::LedgerDrop { adapter: AdapterName::new(adapter) },
         // Those that ask nobody, or in their own way, never come here.
@@ -108,13 +109,16 @@ fn wants_json(command: &Command) -> bool {
             | Command::Turns(Turns::List(Json { json: true }))
             | Command::Outbox(Outbox::List(Json { json: true }))
             | Command::Pair(Pair::List(Json { json: true }))
+            | Command::History(History { json: Json { json: true }, .. })
     )
 }
 
 /// Prints an answer; its kind is the exit code.
 pub(super) fn print(response: &Response, json: bool) -> Exit {
     match response {
-        Response::Status(_) | Response::Turns { .. } | Response::Outbox { .. } | Response::Pairs { .. } if json => {
+        Response::Status(_) | Response::Turns { .. } | Response::Outbox { .. } | Response::Pairs { .. } | Response::History { .. }
+            if json =>
+        {
             let text = serde_json::to_string_pretty(response).expect("answers are plain data");
             say(&format!("{text}\n"))
         }
@@ -123,6 +127,7 @@ pub(super) fn print(response: &Response, json: bool) -> Exit {
         Response::Status(status) => say(&tables::status(status)),
         Response::Turns { turns } => say(&tables::turns(turns)),
         Response::Outbox { rows } => say(&tables::outbox(rows)),
+        Response::History { lives } => say(&tables::history(lives)),
         Response::Pairs { pairs } => say(&tables::pairs(pairs)),
         Response::NotAchieved { reason } => complain(reason, Exit::NotAchieved),
         Response::Refused { reason } => complain(reason, Exit::Refused),

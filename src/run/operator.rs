@@ -85,6 +85,10 @@ impl Operator {
             Request::PairRevoke { adapter, user } => {
                 self.order(Order::Revoke(adapter, user), "nobody of that name was let in by a code; see `switchboard pair list`").await
             }
+            Request::History { most } => match self.inquire(Question::Instances { most }).await {
+                Ok(Knowledge::Instances(lives)) => Response::History { lives },
+                other => unexpected(other),
+            },
             Request::LedgerMove { from, to } => self.order(Order::MoveAdapter(from, to), "").await,
             Request::LedgerDrop { adapter } => self.order(Order::DropAdapter(adapter), "").await,
         }

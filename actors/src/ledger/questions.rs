@@ -103,6 +103,9 @@ pub struct InstanceFacts {
     pub ended: Option<(Wall, ShutdownKind, bool, String)>,
     /// How its predecessor ended.
     pub predecessor: Option<Ending>,
+    /// Who asked for its end, and why, in words.
+    #[serde(default)]
+    pub why: Option<String>,
 }
 
 /// Everything open.

@@ -207,6 +207,7 @@ impl Book {
             Step::Draft(row) => self.draft(row),
             Step::Fate { id, fate } => self.fate(*id, fate),
             Step::Phase { instance, phase, at } => self.phase(*instance, *phase, *at),
+            Step::Leaving { instance, why } => self.leaving(*instance, why),
             Step::Ended { instance, clean, kind, verdict, at } => self.ended(*instance, (*at, *kind, *clean, verdict)),
             Step::Answered { request, replies } => self.answered(*request, replies),
             Step::PairCode(code) => self.pair_code(code),

@@ -112,6 +112,14 @@ pub enum Step {
         /// Now.
         at: Wall,
     },
+    /// Why an instance goes down, as far as it is known: it is written anew when somebody joins. → [`Done::Ok`], [`Done::Lost`] when the
+    /// instance is unknown or has said its last word.
+    Leaving {
+        /// Whose shutdown.
+        instance: InstanceId,
+        /// Who asked for it, and why, in words.
+        why: String,
+    },
     /// An instance's last word. → [`Done::Ok`], also when it is repeated; [`Done::Lost`] when it said another.
     Ended {
         /// The instance.

@@ -31,6 +31,8 @@ const AT_ONCE_MOST: usize = 512;
 pub(super) struct GoingDown {
     pub(super) plan: Plan,
     cause: Arc<str>,
+    /// Who asked, and who joined.
+    why: Vec<String>,
     /// Who waits for the report.
     waiting: Vec<oneshot::Sender<ShutdownReport>>,
     /// The seats of sessions that are not in memory.
@@ -77,7 +79,12 @@ impl Supervisor {
         ctx: &mut Context<Self>,
     ) {
         tracing::info!(%kind, %by, reason, "shutdown requested");
+        let why = match reason {
+            Some(reason) => format!("{kind} by {by}: {reason}"),
+            None => format!("{kind} by {by}"),
+        };
         if let Stage::GoingDown(_) = &self.stage {
+            self.remember_why(why);
             return self.join(kind, grace, ctx);
         }
         let census = self.books.census();
@@ -89,6 +96,7 @@ impl Supervisor {
         let down = GoingDown {
             plan,
             cause: Arc::from(kind.to_string()),
+            why: Vec::new(),
             waiting: Vec::new(),
             away,
             unflushed: HashSet::new(),
@@ -97,6 +105,7 @@ impl Supervisor {
             flush_waits: false,
         };
         self.stage = Stage::GoingDown(Box::new(down));
+        self.remember_why(why);
         tracing::info!(%kind, census = size, grace_s = grace.as_secs_f64(), "census closed");
         (self.bulletin)(Bulletin::GoingDown { kind, grace });
         self.carry_out_all(effects, ctx);
@@ -106,6 +115,17 @@ impl Supervisor {
         if let Err(reason) = self.ledger_health.clone() {
             tracing::error!(%reason, "going down while the ledger cannot commit");
             self.plan(Event::LedgerDown, ctx);
+        }
+    }
+
+    /// Puts on record who wants this shutdown. Whoever repeats themselves is one.
+    fn remember_why(&mut self, why: String) {
+        /// Remembered at most.
+        const MOST: usize = 4;
+        let Stage::GoingDown(down) = &mut self.stage else { return };
+        if !down.why.contains(&why) && down.why.len() < MOST {
+            down.why.push(why);
+            self.ledger.note(Step::Leaving { instance: self.instance, why: down.why.join("; then ") });
         }
     }
 

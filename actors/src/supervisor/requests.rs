@@ -157,6 +157,7 @@ mod tests {
             phase: None,
             ended: ended.then(|| (Wall(at + 1000), ShutdownKind::Restart, true, "clean".into())),
             predecessor,
+            why: None,
         }
     }
 

@@ -165,11 +165,18 @@ fn instances(s: &mut Script) {
     let at = s.now;
     let done = s.step(Step::Phase { instance, phase: Phase::Drain, at });
     s.same(done, Done::Ok);
+    let leaving = |why: &str| Step::Leaving { instance, why: why.into() };
+    let done = s.step(leaving("restart"));
+    s.same(done, Done::Ok);
+    let done = s.step(leaving("restart; then stop"));
+    s.same(done, Done::Ok);
+    s.again(leaving("restart; then stop"), Done::Ok);
     let ended = |verdict: &str| Step::Ended { instance, clean: true, kind: ShutdownKind::Stop, verdict: verdict.into(), at };
     let done = s.step(ended("clean"));
     s.same(done, Done::Ok);
     s.again(ended("clean"), Done::Ok);
     s.again(ended("another"), Done::Lost);
+    s.again(leaving("too late"), Done::Lost);
     let expected = InstanceFacts {
         instance,
         version: "1.0".into(),
@@ -177,6 +184,7 @@ fn instances(s: &mut Script) {
         phase: Some((Phase::Drain, at)),
         ended: Some((at, ShutdownKind::Stop, true, "clean".into())),
         predecessor: None,
+        why: Some("restart; then stop".into()),
     };
     let now = facts(s);
     s.same(now.last, Some(expected));

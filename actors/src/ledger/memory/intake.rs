@@ -22,6 +22,7 @@ impl Books {
             phase: None,
             ended: None,
             predecessor: born.predecessor.clone(),
+            why: None,
         });
         Done::Ok
     }
@@ -30,6 +31,16 @@ impl Books {
         match self.instances.iter_mut().find(|known| known.instance == instance) {
             Some(known) => {
                 known.phase = Some((phase, at));
+                Done::Ok
+            }
+            None => Done::Lost,
+        }
+    }
+
+    pub(super) fn leaving(&mut self, instance: InstanceId, why: &str) -> Done {
+        match self.instances.iter_mut().find(|known| known.instance == instance && known.ended.is_none()) {
+            Some(known) => {
+                known.why = Some(why.to_owned());
                 Done::Ok
             }
             None => Done::Lost,

@@ -67,7 +67,7 @@ impl Book {
     }
 
     fn instances(&self, most: u32) -> rusqlite::Result<Vec<InstanceFacts>> {
-        let sql = "SELECT uuid, version, born, phase, phase_at, ended_at, ended_kind, ended_clean, verdict, predecessor
+        let sql = "SELECT uuid, version, born, phase, phase_at, ended_at, ended_kind, ended_clean, verdict, predecessor, why
              FROM instance ORDER BY id DESC LIMIT ?1";
         self.all(sql, [most], |row| {
             let phase = row.get::<_, Option<i64>>(4)?.map(|at| Ok::<_, rusqlite::Error>((rows::word(row, 3)?, Wall(at)))).transpose()?;
@@ -81,6 +81,7 @@ impl Book {
                 phase,
                 ended,
                 predecessor,
+                why: row.get(10)?,
             })
         })
     }

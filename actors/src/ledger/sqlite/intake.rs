@@ -26,6 +26,11 @@ impl Book {
         Ok(hit(self.conn.prepare_cached(sql)?.execute(params![instance.to_string(), phase.text(), at.0])?))
     }
 
+    pub(super) fn leaving(&mut self, instance: InstanceId, why: &str) -> Outcome {
+        let sql = "UPDATE instance SET why = ?2 WHERE uuid = ?1 AND ended_at IS NULL";
+        Ok(hit(self.conn.prepare_cached(sql)?.execute(params![instance.to_string(), why])?))
+    }
+
     /// The last word can be repeated but not taken back.
     pub(super) fn ended(&mut self, instance: InstanceId, (at, kind, clean, verdict): (Wall, ShutdownKind, bool, &str)) -> Outcome {
         let sql = "UPDATE instance SET ended_at = ?2, ended_kind = ?3, ended_clean = ?4, verdict = ?5

@@ -22,8 +22,11 @@ pub(super) struct Migration {
 }
 
 /// Every migration there is, in order.
-pub(super) const MIGRATIONS: &[Migration] =
-    &[Migration { number: 1, oldest_reader: 1, sql: FIRST }, Migration { number: 2, oldest_reader: 2, sql: APPROVALS_AND_CHILDREN }];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    Migration { number: 1, oldest_reader: 1, sql: FIRST },
+    Migration { number: 2, oldest_reader: 2, sql: APPROVALS_AND_CHILDREN },
+    Migration { number: 3, oldest_reader: 2, sql: HISTORY },
+];
 
 /// What is open is found through partial indexes that hold everything recovery asks for: they stay as small as the open work, and
 /// a start reads them instead of rows scattered over months of history.
@@ -102,6 +105,11 @@ CREATE TABLE child (
   turn INTEGER NOT NULL, leader INTEGER NOT NULL, started INTEGER NOT NULL, boot TEXT NOT NULL, instance TEXT NOT NULL,
   PRIMARY KEY (turn, leader, started, boot)
 ) WITHOUT ROWID;
+";
+
+/// Why an instance went down.
+const HISTORY: &str = "
+ALTER TABLE instance ADD COLUMN why TEXT;
 ";
 
 /// What the meta table says.
