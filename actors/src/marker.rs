@@ -121,11 +121,19 @@ pub fn read(path: &Path) -> Found {
     match text {
         Err(error) if error.kind() == ErrorKind::NotFound => Found::Nothing,
         Err(error) => Found::Broken(format!("{} cannot be read: {error}", path.display())),
-        Ok(text) => match serde_json::from_str::<Marker>(&text) {
-            Ok(marker) if marker.format == FORMAT => Found::Whole(marker),
-            Ok(marker) => Found::Broken(format!("{} is of format {}, not {FORMAT}", path.display(), marker.format)),
-            Err(error) => Found::Broken(format!("{} is not a marker: {error}", path.display())),
-        },
+        Ok(text) => parse(&text).map_or_else(|reason| Found::Broken(format!("{} {reason}", path.display())), Found::Whole),
+    }
+}
+
+/// What a flag says.
+///
+/// # Errors
+/// Why the text is none: torn, foreign, or of a later format.
+pub fn parse(text: &str) -> Result<Marker, String> {
+    match serde_json::from_str::<Marker>(text) {
+        Ok(marker) if marker.format == FORMAT => Ok(marker),
+        Ok(marker) => Err(format!("is of format {}, not {FORMAT}", marker.format)),
+        Err(error) => Err(format!("is not a marker: {error}")),
     }
 }
 

@@ -9,7 +9,7 @@ mod listener;
 mod speaker;
 #[cfg(all(test, feature = "testkit"))]
 mod tests;
-mod update;
+pub(crate) mod update;
 
 use std::fmt;
 use std::sync::Arc;

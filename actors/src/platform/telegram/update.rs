@@ -11,7 +11,7 @@ use crate::ids::{Cursor, DeliveryId, MessageId, RoomId, ThreadId, UserId};
 use crate::platform::{Content, Inbound, Said, Sender};
 
 /// The number of an update, whatever else it holds; `None` when it has none.
-pub(super) fn number(update: &RawValue) -> Option<i64> {
+pub(crate) fn number(update: &RawValue) -> Option<i64> {
     #[derive(Deserialize)]
     struct Numbered {
         update_id: i64,
@@ -20,7 +20,7 @@ pub(super) fn number(update: &RawValue) -> Option<i64> {
 }
 
 /// What the update `number` means for the bot called `us`.
-pub(super) fn meaning(number: i64, update: &RawValue, us: &str) -> Inbound {
+pub(crate) fn meaning(number: i64, update: &RawValue, us: &str) -> Inbound {
     let content = match serde_json::from_str::<Update>(update.get()) {
         Ok(Update { message: Some(message) }) => said(message, us),
         Ok(Update { message: None }) => Err("an update of a kind that was not asked for"),
