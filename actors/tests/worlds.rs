@@ -42,6 +42,8 @@ mod recovery;
 mod replies;
 #[path = "worlds/requests.rs"]
 mod requests;
+#[path = "worlds/storms.rs"]
+mod storms;
 #[path = "worlds/typing.rs"]
 mod typing;
 
