@@ -7,29 +7,33 @@ mod ask;
 mod restart;
 mod service;
 mod tables;
+mod update;
 
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use switchboard_actors::ids::AdapterName;
 
 use crate::config::{Config, Surroundings};
 use crate::exit::Exit;
+use crate::release::Release;
 use crate::state_dir::StateDir;
 use crate::token::Token;
-use crate::upkeep::Upkeep;
+use crate::upkeep::{Look, Upkeep};
 
 /// What the command line cannot do by itself.
 pub struct Program {
+    /// What it is.
+    pub release: Release,
     /// Runs the gateway until it ends.
-    pub run: fn(Config, &Surroundings) -> Exit,
+    pub run: fn(&Release, Config, &Surroundings) -> Exit,
     /// Looks at what a configuration would find in its state directory, without changing anything: one line per finding.
-    pub look: fn(&Config) -> Result<Vec<String>, String>,
+    pub look: fn(&Release, &Config, &Look) -> Result<Vec<String>, String>,
     /// Does something to the ledger of a gateway that does not run; what was done, in words.
-    pub upkeep: fn(&Config, &Upkeep) -> Result<String, String>,
+    pub upkeep: fn(&Release, &Config, &Upkeep) -> Result<String, String>,
 }
 
 /// A chat-agent gateway that never loses a message across stops, restarts and crashes.
@@ -56,7 +60,7 @@ enum Command {
     /// Run the gateway in the foreground (the default)
     Run,
     /// Check the configuration and what it would find, without changing anything; works beside a running gateway
-    Check,
+    Check(Check),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -72,6 +76,8 @@ enum Command {
     Service(service::Service),
     /// How the last lives of the gateway began and ended, and why
     History(History),
+    /// Fetch another version and prove it, or go back to this one; finishes or undoes an update that was cut
+    Update(update::Order),
     /// Start no task from now on; messages are saved. Ends with `resume` or a restart
     Drain,
     /// Start tasks again, after `drain` or when recovery is held
@@ -94,6 +100,16 @@ enum Command {
 enum ConfigCommand {
     /// Print what is in force, where each value was written, and no secrets
     Show,
+}
+
+#[derive(Debug, Args)]
+struct Check {
+    /// Look at this ledger instead of the configured one: a copy, a snapshot
+    #[arg(long, value_name = "FILE")]
+    ledger: Option<PathBuf>,
+    /// First bring that ledger up to date, as the gateway would at its start
+    #[arg(long, requires = "ledger")]
+    upgrade: bool,
 }
 
 #[derive(Debug, Args)]
@@ -201,14 +217,16 @@ fn person(text: &str) -> Result<(String, String), String> {
 
 /// Does what the command line says.
 pub fn main(program: &Program) -> ExitCode {
-    let cli = Cli::parse(); // a wrong one ends with 2
+    let command = Cli::command().version(program.release.version).long_version(&*program.release.in_full().leak());
+    let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit()); // a wrong one ends with 2
     let mut around = Surroundings::of_process();
     around.looks_only = !matches!(cli.command, None | Some(Command::Run));
     let around = around;
     let config = || Config::load(cli.config.as_deref(), &around);
     let exit = match &cli.command {
-        None | Some(Command::Run) => with(config(), |config| (program.run)(config, &around)),
-        Some(Command::Check) => with(config(), |config| check(&config, program)),
+        None | Some(Command::Run) => with(config(), |config| (program.run)(&program.release, config, &around)),
+        Some(Command::Check(order)) => with(config(), |config| check(&config, order, program)),
+        Some(Command::Update(order)) => order.carry_out(cli.config.as_deref(), cli.socket.as_deref(), &around),
         Some(Command::Config(ConfigCommand::Show)) => with(config(), |config| say(&config.show())),
         Some(Command::Url) => with(config(), |config| url(&config)),
         Some(Command::Service(order)) => service::service(order, cli.config.as_deref(), config(), &around),
@@ -235,12 +253,12 @@ fn with(config: Result<Config, crate::config::Faults>, go: impl FnOnce(Config) -
     }
 }
 
-fn check(config: &Config, program: &Program) -> Exit {
+fn check(config: &Config, order: &Check, program: &Program) -> Exit {
     let mut out = String::new();
     for warning in &config.warnings {
         out.push_str(&format!("warning: {warning}\n"));
     }
-    match (program.look)(config) {
+    match (program.look)(&program.release, config, &Look { ledger: order.ledger.clone(), upgrade: order.upgrade }) {
         Ok(findings) => {
             findings.iter().for_each(|finding| out.push_str(&format!("{finding}\n")));
             let file = config.file.as_ref().map_or("no file, only defaults".to_owned(), |path| path.display().to_string());
@@ -261,7 +279,7 @@ fn keep(config: &Config, order: &Ledger, program: &Program) -> Exit {
         Ledger::Move { from, to } => Upkeep::Move(AdapterName::new(from), AdapterName::new(to)),
         Ledger::Drop { adapter } => Upkeep::Drop(AdapterName::new(adapter)),
     };
-    match (program.upkeep)(config, &upkeep) {
+    match (program.upkeep)(&program.release, config, &upkeep) {
         Ok(message) => say(&format!("{message}\n")),
         Err(reason) => {
             eprintln!("{reason}");

@@ -24,7 +24,7 @@ pub use agents::AgentConfig;
 pub use fault::{Fault, Faults, Origin};
 pub use layers::Variables;
 pub use secret::Secret;
-pub use sections::{Control, Http, Log, LogFormat, Restart, RestartMode};
+pub use sections::{Control, Http, Log, LogFormat, Restart, RestartMode, Update};
 
 /// Everything that the daemon can be told.
 #[derive(Clone, Debug)]
@@ -41,6 +41,8 @@ pub struct Config {
     pub control: Control,
     /// How a restart is done.
     pub restart: Restart,
+    /// Where other versions come from.
+    pub update: Update,
     /// Who answers.
     pub agents: BTreeMap<AgentName, AgentConfig>,
     /// Where, also those that are not enabled.
@@ -125,6 +127,7 @@ impl Config {
             log: daemon.log,
             control,
             restart: daemon.restart,
+            update: daemon.update,
             agents,
             adapters,
             file,

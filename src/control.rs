@@ -18,6 +18,8 @@ use crate::http::health::Part;
 
 /// The version of the protocol. A gateway refuses any other, since half an understood command is worse than none.
 pub const VERSION: u32 = 1;
+/// What a version that is on trial is about.
+pub const ON_TRIAL: &str = "on trial";
 /// The longest line, either way.
 const MOST_BYTES: usize = 4 << 20;
 
@@ -31,6 +33,8 @@ pub enum Request {
     Stop(Farewell),
     /// Go down and come back. → [`Response::GoingDown`]
     Restart(Farewell),
+    /// Go down and come back as another version. → [`Response::GoingDown`]
+    Update(Farewell),
     /// Start no turn from now on; messages are saved. → [`Response::Done`]
     Drain,
     /// Start turns again, also those held back after a crash loop. → [`Response::Done`]
@@ -93,9 +97,20 @@ pub enum Request {
 }
 
 impl Request {
+    /// Whether it changes what is in the ledger, or what the gateway does beside going down.
+    pub fn changes(&self) -> bool {
+        match self {
+            Request::Status | Request::History { .. } | Request::Turns | Request::Outbox | Request::Pairs => false,
+            Request::Stop(_) | Request::Restart(_) | Request::Update(_) => false,
+            Request::Drain | Request::Resume => true,
+            Request::TurnRetry { .. } | Request::TurnDrop { .. } | Request::OutboxRetry { .. } | Request::OutboxDrop { .. } => true,
+            Request::PairApprove { .. } | Request::PairRevoke { .. } | Request::LedgerMove { .. } | Request::LedgerDrop { .. } => true,
+        }
+    }
+
     /// Whether it ends the gateway's work: refused to its own descendants, so that no agent restarts it by accident.
     pub fn is_lifecycle(&self) -> bool {
-        matches!(self, Request::Stop(_) | Request::Restart(_) | Request::Drain)
+        matches!(self, Request::Stop(_) | Request::Restart(_) | Request::Update(_) | Request::Drain)
     }
 }
 
@@ -179,7 +194,7 @@ pub struct Status {
     pub pid: u32,
     /// Since its start.
     pub uptime_millis: u64,
-    /// What it is about: `serving`, `held` (by drain), `recovery held` (crash loop), or the phase of a shutdown.
+    /// What it is about: `serving`, [`ON_TRIAL`], `held` (by drain), `recovery held` (crash loop), or the phase of a shutdown.
     pub doing: String,
     /// Whether it can serve.
     pub ready: bool,

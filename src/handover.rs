@@ -17,7 +17,7 @@ use crate::config::Variables;
 use crate::lock::InstanceLock;
 
 /// Names what was handed over: the process, the lock, the listeners. Only meant for the very process that it names.
-const VARIABLE: &str = "SWITCHBOARD_HANDOVER";
+pub(crate) const VARIABLE: &str = "SWITCHBOARD_HANDOVER";
 
 /// What the next image gets.
 pub struct Handover {

@@ -20,7 +20,7 @@ use help::Origin;
 use proof::{Event, Failure, Gateway, Limits, Proof, Sighting, Step, View};
 
 /// How often a restart is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How long a gateway that must go for the retry may take, beside its own word on that.
 const LEAVE_AT_LEAST: Duration = Duration::from_secs(10);
 
@@ -94,7 +94,8 @@ pub fn workers(status: &Status) -> Vec<SessionKey> {
     workers
 }
 
-fn look(sockets: &Sockets, unit: Option<&Unit>) -> (View, Option<Box<Status>>) {
+/// Looks once: at whoever answers, and at the unit.
+pub(crate) fn look(sockets: &Sockets, unit: Option<&Unit>) -> (View, Option<Box<Status>>) {
     let unit = unit.and_then(Unit::state);
     let (gateway, status) = match sockets.ask(&Request::Status) {
         Ok(Response::Status(status)) => {

@@ -1,6 +1,7 @@
 //! One life of the gateway as a process: everything is opened, the actors are started, and signals, probes and operators are served until the
 //! shutdown's report is there. What it decides is only how the process ends.
 
+mod on_trial;
 mod operator;
 mod parts;
 mod trust;
@@ -32,11 +33,13 @@ use crate::http::door::Door;
 use crate::http::{self, Chat, Front};
 use crate::lock::InstanceLock;
 use crate::orphans;
+use crate::release::Release;
 use crate::service::Service;
 use crate::signals::{self, Effect, Heard, Intent};
 use crate::state_dir::StateDir;
 use crate::token::Token;
 use crate::watchdog::Watchdog;
+use on_trial::OnTrial;
 use operator::Operator;
 use vitals::Pulse;
 
@@ -49,7 +52,7 @@ const LET_GO: Duration = Duration::from_secs(3);
 struct Fault(Exit, String);
 
 /// Runs the gateway until it ends.
-pub fn run(mut config: Config, around: &Surroundings) -> Exit {
+pub fn run(release: &Release, mut config: Config, around: &Surroundings) -> Exit {
     crate::log::begin(&config.log);
     if let Some(fitted) = crate::service::fit(&mut config.settings.shutdown) {
         tracing::warn!("{fitted}");
@@ -60,16 +63,16 @@ pub fn run(mut config: Config, around: &Surroundings) -> Exit {
     let supervised = config.restart.mode == RestartMode::Exit
         || (config.restart.mode == RestartMode::Auto && around.variables.get("SYSTEMD_EXEC_PID") == Some(&std::process::id().to_string()));
     let image = Image::of_this_process(&around.variables);
-    let life = match Life::open(config, around) {
+    let life = match Life::open(*release, config, around) {
         Ok(life) => life,
         Err(Fault(exit, reason)) => {
             tracing::error!("{reason}");
             return exit;
         }
     };
-    let (exit, handover) = life.live();
+    let End { exit, handover, in_place } = life.live();
     match (exit, handover) {
-        (Exit::Restart, Some(handover)) if !supervised => match image {
+        (Exit::Restart, Some(handover)) if !supervised || in_place => match image {
             Ok(image) => {
                 let error = image.become_it(handover);
                 tracing::error!(%error, "the new image could not be started in place; whoever started this gateway has to start it again");
@@ -84,8 +87,19 @@ pub fn run(mut config: Config, around: &Surroundings) -> Exit {
     }
 }
 
+/// How a life ended.
+struct End {
+    exit: Exit,
+    /// What the next image needs, should there be one in place.
+    handover: Option<Handover>,
+    /// Nobody is waited for: a trial that was kept goes on as the life that serves.
+    in_place: bool,
+}
+
 /// Everything that a life needs before the first actor runs.
 struct Life {
+    release: Release,
+    on_trial: Option<OnTrial>,
     config: Config,
     state: StateDir,
     lock: InstanceLock,
@@ -99,7 +113,7 @@ struct Life {
 }
 
 impl Life {
-    fn open(config: Config, around: &Surroundings) -> Result<Self, Fault> {
+    fn open(release: Release, config: Config, around: &Surroundings) -> Result<Self, Fault> {
         let state_fault = |error: &dyn std::fmt::Display| Fault(Exit::State, error.to_string());
         let broken = |what: &'static str| move |error: std::io::Error| Fault(Exit::GaveUp, format!("{what}: {error}"));
         let handed = Handover::take(&around.variables);
@@ -110,9 +124,14 @@ impl Life {
             Some(Handover { lock, listeners }) => (lock, Some(listeners)),
             None => (InstanceLock::take(&state).map_err(|error| state_fault(&error))?, None),
         };
-        let mut ledger: Box<dyn Ledger> = match config.settings.ledger.engine {
-            Engine::Sqlite => Box::new(SqliteLedger::open(state.ledger()).map_err(|error| state_fault(&error))?),
-            Engine::Memory => Box::new(MemoryLedger::new()),
+        let (mut ledger, on_trial): (Box<dyn Ledger>, _) = match config.settings.ledger.engine {
+            Engine::Sqlite => {
+                let on_trial = OnTrial::begin(&state, &release).map_err(|error| state_fault(&error))?;
+                let path = on_trial.as_ref().map_or_else(|| state.ledger(), |trial| trial.ledger().to_owned());
+                let ledger = SqliteLedger::open_as(&path, release.migrations).map_err(|error| state_fault(&error))?;
+                (Box::new(ledger), on_trial)
+            }
+            Engine::Memory => (Box::new(MemoryLedger::new()), None),
         };
         let ledger_id = match ledger.ask(&Question::Facts) {
             Ok(Knowledge::Facts(facts)) => facts.ledger,
@@ -133,11 +152,11 @@ impl Life {
         orphans::adopt().map_err(broken("orphans cannot be looked after"))?;
         let signals = signals::listen(intent.clone()).map_err(broken("signals cannot be heard"))?;
         crate::handover::unblock_signals();
-        Ok(Self { config, state, lock, ledger, ledger_id, listeners, token, watchdog, intent, signals })
+        Ok(Self { release, on_trial, config, state, lock, ledger, ledger_id, listeners, token, watchdog, intent, signals })
     }
 
-    /// Lives until the shutdown's report is there; what the next image needs, should there be one in place.
-    fn live(self) -> (Exit, Option<Handover>) {
+    /// Lives until the shutdown's report is there.
+    fn live(self) -> End {
         let runtime = |name: &str, threads: usize| {
             tokio::runtime::Builder::new_multi_thread().worker_threads(threads).thread_name(name).enable_all().build()
         };
@@ -147,7 +166,7 @@ impl Life {
             (Ok(io), Ok(agents)) => (io, agents),
             (Err(error), _) | (_, Err(error)) => {
                 tracing::error!(%error, "threads cannot be started");
-                return (Exit::GaveUp, None);
+                return End { exit: Exit::GaveUp, handover: None, in_place: false };
             }
         };
         let (io_handle, agents_handle) = (io.handle().clone(), agents.handle().clone());
@@ -157,19 +176,22 @@ impl Life {
         io.shutdown_background();
         agents.shutdown_background();
         match result {
-            Ok((exit, handover)) => (exit, Some(handover)),
+            Ok(end) => end,
             Err(Fault(exit, reason)) => {
                 tracing::error!("{reason}");
-                (exit, None)
+                End { exit, handover: None, in_place: false }
             }
         }
     }
 
-    async fn serve(self, io: tokio::runtime::Handle, agents: tokio::runtime::Handle) -> Result<(Exit, Handover), Fault> {
-        let Life { config, state, lock, ledger, ledger_id, listeners, token, watchdog, intent, signals } = self;
+    async fn serve(self, io: tokio::runtime::Handle, agents: tokio::runtime::Handle) -> Result<End, Fault> {
+        let Life { release, on_trial, config, state, lock, ledger, ledger_id, listeners, token, watchdog, intent, signals } = self;
         let kept = listeners.iter().map(TcpListener::try_clone).collect::<Result<Vec<_>, _>>();
         let kept = kept.map_err(|error| Fault(Exit::GaveUp, format!("http.listen: the socket cannot be kept for a restart: {error}")))?;
-        let parts = parts::build(&config).map_err(|reason| Fault(Exit::GaveUp, reason))?;
+        let mut parts = parts::build(&config).map_err(|reason| Fault(Exit::GaveUp, reason))?;
+        if on_trial.is_some() {
+            parts.hear_and_say_nothing();
+        }
         let control = {
             let _inside = io.enter();
             Socket::listen(&config.control.socket).map_err(|error| Fault(Exit::GaveUp, error.to_string()))?
@@ -179,10 +201,11 @@ impl Life {
         let gateway = Supervisor::start(Ports {
             settings: Arc::new(config.settings.clone()),
             clock: Clock::system(),
-            version: env!("CARGO_PKG_VERSION").into(),
+            version: release.version.into(),
             ledger,
             place: Place::Thread,
-            marker: (config.settings.ledger.engine == Engine::Sqlite).then(|| state.marker()),
+            // A trial leaves the flag of the life before it as it is.
+            marker: (config.settings.ledger.engine == Engine::Sqlite && on_trial.is_none()).then(|| state.marker()),
             adapters: parts.adapters,
             agents: parts.agents,
             io: io.clone(),
@@ -194,13 +217,16 @@ impl Life {
         let pulse = Pulse::begin(&gateway, &io, config.settings.supervision.hung_after, intent.clone())
             .map_err(|error| Fault(Exit::GaveUp, format!("the heartbeat's thread cannot be started: {error}")))?;
         let door = Door::default();
+        if on_trial.is_some() {
+            door.close();
+        }
         let chat =
             parts.web.map(|(name, hub): (_, Hub)| Chat::new(hub, name, ledger_id, &config.http, config.settings.session.message_bytes));
         let front = Arc::new(Front::new(&config.http, &token, chat, Arc::new(pulse.clone()), door.clone()));
         let server = http::serve(front, listeners).map_err(|error| Fault(Exit::GaveUp, format!("http.listen: {error}")))?;
         let server_handle = server.handle();
         let server = actix_rt::spawn(server);
-        let operator = Arc::new(Operator::new(&gateway, &config, pulse.clone()));
+        let operator = Arc::new(Operator::new(&gateway, &config, pulse.clone(), release.version, on_trial.is_some()));
         let clients = config.control.clone();
         let control = io.spawn(async move { control.serve(operator, &clients).await });
 
@@ -214,13 +240,18 @@ impl Life {
             pulse,
             url: Url::of(&config, &token, &state),
             service: Service::of_process(),
+            on_trial,
         };
         let end = keeper.keep(signals, bulletins).await;
         control.abort();
         _ = control.await;
         _ = tokio::time::timeout(LET_GO, server).await;
         match end {
-            Ok(report) => Ok((exit_of(report.kind), Handover { lock, listeners: kept })),
+            Ok(report) => Ok(End {
+                exit: exit_of(report.kind),
+                handover: Some(Handover { lock, listeners: kept }),
+                in_place: keeper.on_trial.is_some_and(|trial| trial.is_over()),
+            }),
             Err(reason) => Err(Fault(Exit::GaveUp, reason)),
         }
     }
@@ -266,6 +297,7 @@ struct Keeper {
     pulse: Pulse,
     url: Url,
     service: Service,
+    on_trial: Option<OnTrial>,
 }
 
 impl Keeper {
@@ -277,9 +309,11 @@ impl Keeper {
     ) -> Result<Arc<ShutdownReport>, String> {
         let mut ticks = tokio::time::interval(self.service.every());
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut looks = tokio::time::interval(on_trial::LOOK_EVERY);
         loop {
             tokio::select! {
                 Some(signal) = signals.recv() => self.hear(signal),
+                _ = looks.tick(), if self.on_trial.is_some() => self.look_at_trial(),
                 _ = ticks.tick() => {
                     if let Some(now) = self.pulse.fresh() {
                         self.service.tick(&now, self.watchdog.left());
@@ -309,11 +343,22 @@ impl Keeper {
         }
     }
 
-    fn ready(&self) {
+    fn ready(&mut self) {
         let InstanceId(instance) = self.gateway.instance;
         tracing::info!(%instance, "ready");
         self.service.ready();
-        self.url.tell();
+        match &mut self.on_trial {
+            Some(trial) => trial.ready(),
+            None => self.url.tell(),
+        }
+    }
+
+    /// A trial that was kept is over: the same program comes back to serve.
+    fn look_at_trial(&mut self) {
+        if self.on_trial.as_mut().is_some_and(OnTrial::look) {
+            let (kind, reason) = (ShutdownKind::Update, Some("the trial is over".into()));
+            self.gateway.supervisor.do_send(Shutdown { kind, grace: None, requested_by: RequestedBy::Gateway, reason });
+        }
     }
 
     fn hear(&self, Heard { effect: signal, sender }: Heard) {

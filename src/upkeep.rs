@@ -1,5 +1,7 @@
 //! The ledger while no gateway runs: what `check` finds in it, and `ledger move|drop`.
 
+use std::path::PathBuf;
+
 use switchboard_actors::ids::AdapterName;
 use switchboard_actors::ledger::sqlite::SqliteLedger;
 use switchboard_actors::ledger::{Done, Knowledge, Ledger, Question, Step, TurnState};
@@ -7,18 +9,35 @@ use switchboard_actors::settings::Engine;
 
 use crate::config::Config;
 use crate::lock::InstanceLock;
+use crate::release::Release;
 use crate::state_dir::StateDir;
+
+/// Which ledger to look at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// This one; none: the configured one, if it is there.
+    pub ledger: Option<PathBuf>,
+    /// Whether it is brought up to date first.
+    pub upgrade: bool,
+}
 
 /// Looks at the ledger of a configuration without changing it, also beside a running gateway: one line per finding.
 ///
 /// # Errors
 /// When the ledger is damaged, newer, or cannot be read.
-pub fn look(config: &Config) -> Result<Vec<String>, String> {
-    let path = StateDir::at(&config.state_dir).ledger();
-    if config.settings.ledger.engine == Engine::Memory || !path.exists() {
-        return Ok(Vec::new());
+pub fn look(release: &Release, config: &Config, look: &Look) -> Result<Vec<String>, String> {
+    let configured = StateDir::at(&config.state_dir).ledger();
+    let nothing = config.settings.ledger.engine == Engine::Memory || !configured.exists();
+    let path = match &look.ledger {
+        Some(path) => path,
+        None if nothing => return Ok(Vec::new()),
+        None => &configured,
+    };
+    if look.upgrade {
+        let mut ledger = SqliteLedger::open_as(path, release.migrations).map_err(|error| error.to_string())?;
+        ledger.close().map_err(|fault| fault.to_string())?;
     }
-    let mut ledger = SqliteLedger::open_read_only(&path).map_err(|error| error.to_string())?;
+    let mut ledger = SqliteLedger::open_read_only_as(path, release.migrations).map_err(|error| error.to_string())?;
     let mut findings = Vec::new();
     if let Knowledge::Adapters(adapters) = ledger.ask(&Question::Adapters).map_err(|fault| fault.to_string())? {
         let configured = |name: &AdapterName| config.adapters.get(name).is_some_and(|adapter| adapter.enabled);
@@ -51,13 +70,13 @@ pub enum Upkeep {
 ///
 /// # Errors
 /// When a gateway runs after all, or the ledger cannot be opened or written.
-pub fn upkeep(config: &Config, upkeep: &Upkeep) -> Result<String, String> {
+pub fn upkeep(release: &Release, config: &Config, upkeep: &Upkeep) -> Result<String, String> {
     let state = StateDir::open(&config.state_dir).map_err(|error| error.to_string())?;
     let _lock = InstanceLock::take(&state).map_err(|error| error.to_string())?;
     if !state.ledger().exists() {
         return Err(format!("{}: there is no ledger yet", state.ledger().display()));
     }
-    let mut ledger = SqliteLedger::open(state.ledger()).map_err(|error| error.to_string())?;
+    let mut ledger = SqliteLedger::open_as(&state.ledger(), release.migrations).map_err(|error| error.to_string())?;
     let step = match upkeep.clone() {
         Upkeep::Move(from, to) => Step::MoveAdapter { from, to },
         Upkeep::Drop(adapter) => Step::DropAdapter { adapter },

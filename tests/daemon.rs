@@ -22,6 +22,8 @@ mod hanging;
 mod http;
 #[path = "daemon/operating.rs"]
 mod operating;
+#[path = "daemon/releases.rs"]
+mod releases;
 #[path = "daemon/restarting.rs"]
 mod restarting;
 #[path = "daemon/secrets.rs"]
@@ -32,3 +34,5 @@ mod starting;
 mod stopping;
 #[path = "daemon/systemd.rs"]
 mod systemd;
+#[path = "daemon/updating.rs"]
+mod updating;

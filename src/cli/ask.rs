@@ -48,7 +48,7 @@ pub(super) fn status(sockets: &Sockets) -> Exit {
 }
 
 /// Where to look for a gateway. A configuration with faults must not keep anybody from stopping the gateway that runs.
-fn sockets(socket: Option<&Path>, config: Result<Config, Faults>, around: &Surroundings) -> Sockets {
+pub(super) fn sockets(socket: Option<&Path>, config: Result<Config, Faults>, around: &Surroundings) -> Sockets {
     if let Some(path) = socket {
         return Sockets(vec![path.to_owned()]);
     }
@@ -88,8 +88,9 @@ fn request(command: &Command) -> Request {
         Command::Status(_)
         | Command::Restart(_)
         | Command::Service(_)
+        | Command::Update(_)
         | Command::Run
-        | Command::Check
+        | Command::Check(_)
         | Command::Config(_)
         | Command::Url => Request::Status,
     }

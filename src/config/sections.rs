@@ -42,6 +42,8 @@ pub struct Daemon {
     pub control: Control,
     /// How a restart is done.
     pub restart: Restart,
+    /// Where other versions come from.
+    pub update: Update,
 }
 
 /// Web chat and probes.
@@ -140,6 +142,15 @@ impl Restart {
         let table: toml::Table = toml::from_str(DEFAULTS).expect("config/default.toml is TOML; a test reads it");
         table["restart"].clone().try_into().expect("config/default.toml is complete; a test reads it")
     }
+}
+
+/// Where other versions come from.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Update {
+    /// An address or a directory; empty: none.
+    pub source: String,
+    /// The minisign key of whoever makes the releases; empty: none.
+    pub public_key: String,
 }
 
 /// By whom a restart is done.

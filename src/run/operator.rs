@@ -15,7 +15,7 @@ use switchboard_actors::supervisor::{Gateway, Supervisor};
 
 use super::vitals::Pulse;
 use crate::config::{AdapterKind, Config};
-use crate::control::{AdapterStatus, Farewell, Handle, OutboxLine, Request, Response, RunningTask, Status};
+use crate::control::{AdapterStatus, Farewell, Handle, ON_TRIAL, OutboxLine, Request, Response, RunningTask, Status};
 use crate::http::health::{Part, Vitals};
 
 /// How long a fresh look at the gateway may take.
@@ -28,12 +28,15 @@ pub(super) struct Operator {
     instance: switchboard_actors::ids::InstanceId,
     pulse: Pulse,
     kinds: BTreeMap<AdapterName, &'static str>,
+    version: &'static str,
+    on_trial: bool,
     grace: Duration,
     margin: Duration,
 }
 
 impl Operator {
-    pub(super) fn new(gateway: &Gateway, config: &Config, pulse: Pulse) -> Self {
+    /// `on_trial`: what it would change is lost with the trial, so it changes nothing.
+    pub(super) fn new(gateway: &Gateway, config: &Config, pulse: Pulse, version: &'static str, on_trial: bool) -> Self {
         let kind = |kind: &AdapterKind| match kind {
             AdapterKind::Web => "web",
             AdapterKind::Console => "console",
@@ -44,6 +47,8 @@ impl Operator {
             supervisor: gateway.supervisor.clone(),
             instance: gateway.instance,
             pulse,
+            version,
+            on_trial,
             kinds: config.adapters.iter().map(|(name, adapter)| (name.clone(), kind(&adapter.kind))).collect(),
             grace: shutdown.grace.max(shutdown.least()),
             margin: shutdown.margin,
@@ -51,10 +56,14 @@ impl Operator {
     }
 
     async fn answer(self, request: Request) -> Response {
+        if self.on_trial && request.changes() {
+            return Response::NotAchieved { reason: "a new version is on trial; in a moment it serves, or the old one is back".into() };
+        }
         match request {
             Request::Status => self.status().await,
             Request::Stop(farewell) => self.go_down(ShutdownKind::Stop, farewell),
             Request::Restart(farewell) => self.go_down(ShutdownKind::Restart, farewell),
+            Request::Update(farewell) => self.go_down(ShutdownKind::Update, farewell),
             Request::Drain => match self.supervisor.send(Hold).await {
                 Ok(()) => done("no task starts any more; messages are saved. `switchboard resume` ends it"),
                 Err(error) => not_achieved(&error),
@@ -146,12 +155,13 @@ impl Operator {
         let troubled: Vec<Part> = self.pulse.ready().into_iter().filter(|part| part.trouble.is_some()).collect();
         Response::Status(Box::new(Status {
             instance: now.instance,
-            version: env!("CARGO_PKG_VERSION").into(),
+            version: self.version.into(),
             pid: std::process::id(),
             uptime_millis: now.up_ms,
             doing: match (now.phase, &now.held) {
                 (Some(phase), _) => phase.to_string(),
                 (None, Some(held)) => held.clone(),
+                (None, None) if self.on_trial => ON_TRIAL.into(),
                 (None, None) => "serving".into(),
             },
             ready: troubled.is_empty(),

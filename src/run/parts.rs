@@ -77,6 +77,15 @@ pub(super) fn build(config: &Config) -> Result<Parts, String> {
     Ok(parts)
 }
 
+impl Parts {
+    /// Leaves out whoever hears, says or works.
+    pub(super) fn hear_and_say_nothing(&mut self) {
+        self.adapters.clear();
+        self.agents.clear();
+        self.web = None;
+    }
+}
+
 fn agent(name: &AgentName, config: &AgentConfig, client: reqwest::ClientBuilder) -> Result<Arc<dyn Agent>, String> {
     Ok(match config {
         AgentConfig::Demo => Arc::new(Demo),

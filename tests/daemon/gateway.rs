@@ -43,6 +43,8 @@ pub(crate) struct Home {
     pub(crate) telegram: FakeTelegram,
     pub(crate) model: FakeOpenAi,
     dir: tempfile::TempDir,
+    /// What is run: the binary as it was built, or where it is installed.
+    program: PathBuf,
     port: u16,
     runtime: tokio::runtime::Runtime,
     logs: Mutex<Vec<Arc<Journal<String>>>>,
@@ -81,7 +83,13 @@ impl Home {
         );
         std::fs::write(dir.path().join("config.toml"), config).expect("writable");
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-        Self { telegram, model, dir, port, runtime, logs: Mutex::default(), printed: Mutex::default() }
+        let program = env!("CARGO_BIN_EXE_switchboard").into();
+        Self { telegram, model, dir, program, port, runtime, logs: Mutex::default(), printed: Mutex::default() }
+    }
+
+    /// Runs another program from now on.
+    pub(crate) fn use_program(&mut self, program: PathBuf) {
+        self.program = program;
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -122,8 +130,8 @@ impl Home {
     }
 
     /// The binary with this home's configuration, and nothing of our own environment.
-    fn command(&self, before: &[&str], arguments: &[&str]) -> Command {
-        let binary = env!("CARGO_BIN_EXE_switchboard");
+    pub(crate) fn command(&self, before: &[&str], arguments: &[&str]) -> Command {
+        let binary = self.program.to_str().expect("UTF-8");
         let mut words = before.iter().copied().chain([binary]);
         let mut command = Command::new(words.next().expect("at least the binary"));
         command.args(words).arg("--config").arg(self.config()).args(arguments).env_clear().env("HOME", self.dir.path());

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode};
 use uuid::Uuid;
 
-use self::schema::{MIGRATIONS, Migration};
+pub use self::schema::{MIGRATIONS, Migration};
 use super::{Done, Fault, Knowledge, Ledger, OpenError, Question, Step};
 use crate::ids::Seq;
 
@@ -27,6 +27,7 @@ use crate::ids::Seq;
 #[derive(Debug)]
 pub struct SqliteLedger {
     path: PathBuf,
+    migrations: Vec<Migration>,
     writes: bool,
     /// None between a failed reopen and the next, and after the close.
     open: Option<Book>,
@@ -75,7 +76,16 @@ impl SqliteLedger {
     /// # Errors
     /// By what the operator should do: [`OpenError`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        Self::open_with(path.as_ref(), MIGRATIONS)
+        Self::open_as(path.as_ref(), MIGRATIONS)
+    }
+
+    /// As [`open`](Self::open), for a program whose ledger is made by these migrations: those of this version, or of one that is to come.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_as(path: &Path, migrations: &[Migration]) -> Result<Self, OpenError> {
+        let (conn, meta) = open::for_writing(path, migrations)?;
+        Ok(Self { path: path.to_owned(), migrations: migrations.to_vec(), writes: true, open: Some(Book::new(conn, meta.ledger)) })
     }
 
     /// Opens the ledger at `path` to ask questions, beside a gateway that may be writing it. Commits are refused.
@@ -83,14 +93,25 @@ impl SqliteLedger {
     /// # Errors
     /// As [`open`](SqliteLedger::open); also when it has to be brought up to date first.
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        let path = path.as_ref();
-        let (conn, meta) = open::for_reading(path, MIGRATIONS)?;
-        Ok(Self { path: path.to_owned(), writes: false, open: Some(Book::new(conn, meta.ledger)) })
+        Self::open_read_only_as(path.as_ref(), MIGRATIONS)
     }
 
-    fn open_with(path: &Path, migrations: &[Migration]) -> Result<Self, OpenError> {
-        let (conn, meta) = open::for_writing(path, migrations)?;
-        Ok(Self { path: path.to_owned(), writes: true, open: Some(Book::new(conn, meta.ledger)) })
+    /// As [`open_read_only`](Self::open_read_only), for a program whose ledger is made by these migrations.
+    ///
+    /// # Errors
+    /// As [`open_read_only`](Self::open_read_only).
+    pub fn open_read_only_as(path: &Path, migrations: &[Migration]) -> Result<Self, OpenError> {
+        let (conn, meta) = open::for_reading(path, migrations)?;
+        Ok(Self { path: path.to_owned(), migrations: migrations.to_vec(), writes: false, open: Some(Book::new(conn, meta.ledger)) })
+    }
+
+    /// Copies the ledger at `from`, of whatever schema and also beside a gateway that writes it, to `to`: all of it or nothing, and what was
+    /// there before is replaced.
+    ///
+    /// # Errors
+    /// When it cannot be read, or the copy not be written.
+    pub fn copy(from: &Path, to: &Path) -> Result<(), OpenError> {
+        open::copy(from, to)
     }
 
     fn book(&mut self) -> Result<&mut Book, Fault> {
@@ -121,7 +142,8 @@ impl Ledger for SqliteLedger {
     fn reopen(&mut self) -> Result<(), Fault> {
         // Dropped first: as long as it lives, its file locks and its page cache do.
         self.open = None;
-        let opened = if self.writes { open::for_writing(&self.path, MIGRATIONS) } else { open::for_reading(&self.path, MIGRATIONS) };
+        let (path, migrations) = (&self.path, &*self.migrations);
+        let opened = if self.writes { open::for_writing(path, migrations) } else { open::for_reading(path, migrations) };
         let (conn, meta) = opened.map_err(|error| Fault::NotCommitted(error.to_string()))?;
         let mut book = Book::new(conn, meta.ledger);
         book.consult(&Question::Facts).map_err(|error| Fault::NotCommitted(error.to_string()))?;

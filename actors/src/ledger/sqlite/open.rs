@@ -66,6 +66,14 @@ pub(super) fn for_reading(path: &Path, migrations: &[Migration]) -> Result<(Conn
     Ok((conn, meta))
 }
 
+/// Copies a ledger of whatever schema; `to` is all of it, or what was there before.
+pub(super) fn copy(from: &Path, to: &Path) -> Result<(), OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(from, flags).map_err(|error| judge(from, &error))?;
+    conn.busy_timeout(BUSY).and_then(|()| keep_to_ourselves(&conn)).map_err(|error| judge(from, &error))?;
+    schema::copy_to(&conn, &schema::with_suffix(to, ".part"), to).map_err(|reason| unusable(to, &reason))
+}
+
 /// Keeps what SQLite writes down only for itself in memory. Otherwise every step's savepoint copies the pages that it changes to a file in
 /// /var/tmp, once a single one was large: what people said, outside the state directory, and ten times as many writes as the log has.
 fn keep_to_ourselves(conn: &Connection) -> rusqlite::Result<()> {

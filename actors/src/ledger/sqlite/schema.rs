@@ -12,17 +12,18 @@ use uuid::Uuid;
 pub(super) const APPLICATION: i32 = 0x5357_4244;
 
 /// One step from a schema to the next.
-pub(super) struct Migration {
+#[derive(Clone, Copy, Debug)]
+pub struct Migration {
     /// The schema that it leads to.
-    pub(super) number: u32,
+    pub number: u32,
     /// The oldest schema whose readers can use the result.
-    pub(super) oldest_reader: u32,
+    pub oldest_reader: u32,
     /// What to do.
-    pub(super) sql: &'static str,
+    pub sql: &'static str,
 }
 
 /// Every migration there is, in order.
-pub(super) const MIGRATIONS: &[Migration] = &[
+pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 1, oldest_reader: 1, sql: FIRST },
     Migration { number: 2, oldest_reader: 2, sql: APPROVALS_AND_CHILDREN },
     Migration { number: 3, oldest_reader: 2, sql: HISTORY },
@@ -183,14 +184,20 @@ fn snapshot(conn: &Connection, path: &Path, number: u32) -> Result<(), Migration
         .find(|target| !target.exists())
         .expect("some name is free");
     let failed = |reason: String| MigrationError::Snapshot { path: target.display().to_string(), reason };
-    match std::fs::remove_file(&part) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error.to_string())),
+    copy_to(conn, &part, &target).map_err(failed)
+}
+
+/// Copies the whole ledger to `part`, and gives it its name when it is durable.
+pub(super) fn copy_to(conn: &Connection, part: &Path, target: &Path) -> Result<(), String> {
+    let words = |error: &dyn std::fmt::Display| error.to_string();
+    match std::fs::remove_file(part) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(words(&error)),
         _ => {}
     }
-    super::open::create_private(&part).map_err(|error| failed(error.to_string()))?;
-    conn.execute("VACUUM INTO ?1", [part.to_string_lossy()]).map_err(|error| failed(error.to_string()))?;
-    let synced = std::fs::File::open(&part).and_then(|file| file.sync_all()).and_then(|()| std::fs::rename(&part, &target));
-    synced.and_then(|()| super::open::sync_directory(&target)).map_err(|error| failed(error.to_string()))
+    super::open::create_private(part).map_err(|error| words(&error))?;
+    conn.execute("VACUUM INTO ?1", [part.to_string_lossy()]).map_err(|error| words(&error))?;
+    let synced = std::fs::File::open(part).and_then(|file| file.sync_all()).and_then(|()| std::fs::rename(part, target));
+    synced.and_then(|()| super::open::sync_directory(target)).map_err(|error| words(&error))
 }
 
 /// The path with text behind its file name.

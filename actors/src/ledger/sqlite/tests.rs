@@ -247,6 +247,23 @@ fn a_ledger_that_another_process_holds_is_not_committed() {
 }
 
 #[test]
+fn a_copy_is_made_beside_its_writer_whatever_its_schema() {
+    let (directory, path) = place();
+    let mut writer = open(&path);
+    fill(&mut writer, 1, 3);
+    let copy = directory.path().join("copy");
+    std::fs::write(&copy, "an older one").expect("writable");
+    SqliteLedger::copy(&path, &copy).expect("readable");
+    fill(&mut writer, 3, 4);
+    assert_eq!((last(&mut open(&copy)), last(&mut writer)), (2, 3));
+    Connection::open(&path).and_then(|conn| conn.execute("UPDATE meta SET value = '9' WHERE key = 'oldest_reader'", [])).expect("writable");
+    SqliteLedger::copy(&path, &copy).expect("readable");
+    assert!(matches!(SqliteLedger::open(&copy), Err(OpenError::Newer { .. })));
+    assert!(SqliteLedger::copy(&directory.path().join("none"), &copy).is_err());
+    assert!(matches!(SqliteLedger::open(&copy), Err(OpenError::Newer { .. })), "what was there is still there");
+}
+
+#[test]
 fn a_migration_leaves_a_snapshot_of_what_was() {
     let (_directory, path) = place();
     let mut ledger = open(&path);
@@ -256,18 +273,11 @@ fn a_migration_leaves_a_snapshot_of_what_was() {
     let number = newest(MIGRATIONS) + 1;
     let next = Migration { number, oldest_reader: 1, sql: "ALTER TABLE turn ADD COLUMN more TEXT" };
     let broken = Migration { number, oldest_reader: number, sql: "ALTER TABLE turn ADD COLUMN more TEXT; DROP TABLE nothing" };
-    let with = |last: Migration| {
-        let known = MIGRATIONS.iter().map(|Migration { number, oldest_reader, sql }| Migration {
-            number: *number,
-            oldest_reader: *oldest_reader,
-            sql,
-        });
-        known.chain([last]).collect::<Vec<_>>()
-    };
-    assert!(matches!(SqliteLedger::open_with(&path, &with(broken)), Err(OpenError::Unusable { .. })));
+    let with = |last: Migration| MIGRATIONS.iter().copied().chain([last]).collect::<Vec<_>>();
+    assert!(matches!(SqliteLedger::open_as(&path, &with(broken)), Err(OpenError::Unusable { .. })));
     // Nothing of the broken one stayed.
     assert_eq!(facts(&mut open(&path)), was);
-    let mut ledger = SqliteLedger::open_with(&path, &with(next)).expect("it is brought up to date");
+    let mut ledger = SqliteLedger::open_as(&path, &with(next)).expect("it is brought up to date");
     assert_eq!(facts(&mut ledger), was);
     fill(&mut ledger, 3, 4);
     drop(ledger);
@@ -285,7 +295,7 @@ fn a_migration_leaves_a_snapshot_of_what_was() {
 fn a_ledger_of_every_older_schema_is_brought_up_to_date() {
     for known in 1..MIGRATIONS.len() {
         let (_directory, path) = place();
-        drop(SqliteLedger::open_with(&path, &MIGRATIONS[..known]).expect("an old ledger"));
+        drop(SqliteLedger::open_as(&path, &MIGRATIONS[..known]).expect("an old ledger"));
         let mut ledger = open(&path);
         fill(&mut ledger, 1, 3);
         assert!(matches!(ledger.ask(&Question::Open), Ok(Knowledge::Open(open)) if open.waiting.len() == 1), "from {known}");

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Makes a release that `switchboard update` can fetch: the programs, manifest.json with their checksums, and its signature.
+#
+#   cargo build --release --locked
+#   minisign -G -p switchboard.pub -s switchboard.key        once; the second line of the .pub file is update.public_key
+#   deploy/release.sh OUT switchboard.key x86_64-unknown-linux-gnu=target/release/switchboard [TARGET=PROGRAM …]
+#
+# Then copy OUT to where update.source leads: the programs first, manifest.json and its signature last. A copy of OUT in a directory named after
+# the version below that place keeps the version for `update --to VERSION`. Signs with minisign, else with rsign (rsign2).
+set -euo pipefail
+
+if [ $# -lt 3 ]; then
+  sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
+  exit 2
+fi
+out=$1 key=$2
+shift 2
+mkdir -p "$out"
+
+# The first program that runs here says what the release is.
+version='' reader=''
+for pair in "$@"; do
+  if said=$("${pair#*=}" --version 2>/dev/null); then
+    version=$(sed -n 's/^switchboard \([^ ]*\) .*/\1/p' <<<"$said")
+    reader=$(sed -n 's/.*oldest reader \([0-9]*\)).*/\1/p' <<<"$said")
+    break
+  fi
+done
+if [ -z "$version" ] || [ -z "$reader" ]; then
+  echo "release.sh: none of the programs says which version it is; one of them must run on this machine" >&2
+  exit 1
+fi
+
+artifacts=''
+for pair in "$@"; do
+  target=${pair%%=*} program=${pair#*=} name=switchboard-$version-${pair%%=*}
+  install -m 0755 "$program" "$out/$name"
+  sum=$(sha256sum "$out/$name" | cut -d' ' -f1)
+  size=$(stat -c %s "$out/$name")
+  artifacts+="${artifacts:+,}
+    { \"target\": \"$target\", \"url\": \"$name\", \"sha256\": \"$sum\", \"size\": $size }"
+done
+cat > "$out/manifest.json" <<JSON
+{
+  "version": "$version",
+  "oldest_reader": $reader,
+  "artifacts": [$artifacts
+  ]
+}
+JSON
+
+rm -f "$out/manifest.json.minisig"
+if command -v minisign >/dev/null; then
+  minisign -S -s "$key" -m "$out/manifest.json" -x "$out/manifest.json.minisig" -t "switchboard $version" >&2
+elif command -v rsign >/dev/null; then
+  rsign sign -s "$key" -x "$out/manifest.json.minisig" -t "switchboard $version" "$out/manifest.json" >&2
+else
+  echo "release.sh: neither minisign nor rsign is here: sign $out/manifest.json elsewhere, into manifest.json.minisig beside it" >&2
+  exit 1
+fi
+echo "version $version is in $out"

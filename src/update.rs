@@ -1,0 +1,252 @@
+//! `switchboard update`: another version, proved, or the old one back.
+//!
+//! Fetch and verify ([`source`], [`manifest`]), let both versions look at a copy ([`examine`]), then step by step what [`machine`] decides and
+//! [`driver`] performs, written down in a [`journal`] so that the next run finishes or undoes what was cut. Before the journal there is nothing to
+//! undo: what was fetched is only used when it is whole.
+
+pub mod driver;
+pub mod examine;
+pub mod journal;
+pub mod machine;
+pub mod manifest;
+pub mod source;
+pub mod subject;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use semver::Version;
+
+use crate::config::{Config, Update as Settings};
+use crate::control::client::{AskError, Sockets};
+use crate::control::{Request, Response, Status};
+use crate::exit::Exit;
+use crate::install::Layout;
+use crate::restart::proof::Limits;
+use driver::{Driver, End};
+use journal::{Entry, Journal};
+use machine::{Outcome, Plan, Update};
+use manifest::{Artifact, Manifest};
+use source::Source;
+use subject::Subject;
+
+/// What is wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Order {
+    /// Only look what there is.
+    pub check: bool,
+    /// This version; none: the newest.
+    pub to: Option<Version>,
+    /// From this place; none: the configured one.
+    pub from: Option<String>,
+    /// How long a version must stay ready.
+    pub dwell: Duration,
+    /// How long it may take to be.
+    pub start_limit: Duration,
+}
+
+/// Why an update ended without the new version, and how the command ends for it.
+#[derive(Debug)]
+pub struct Refusal(pub Exit, pub String);
+
+fn refuse(error: &dyn std::error::Error) -> Refusal {
+    Refusal(Exit::NotAchieved, words(error))
+}
+
+/// An error with all that lies behind it, on one line.
+fn words(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |words, cause| format!("{words}: {cause}"))
+}
+
+/// Where versions are installed, as the program that runs knows it.
+///
+/// # Errors
+/// When it is not installed side by side with others.
+pub fn layout(program: &Path) -> Result<Layout, Refusal> {
+    let refused = || {
+        let place = program.display();
+        Refusal(Exit::Refused, format!("{place} is not installed so that it can be updated. `{place} service install` does that"))
+    };
+    Layout::holding(program).map(|(layout, _)| layout).ok_or_else(refused)
+}
+
+/// Does what is wanted; what came of it, in words.
+///
+/// # Errors
+/// When it was not achieved, and why.
+pub fn update(layout: &Layout, order: &Order, config: &Config, sockets: &Sockets, told: &mut dyn FnMut(&str)) -> Result<String, Refusal> {
+    let journal = Journal::open(layout.root()).map_err(|error| refuse(&error))?;
+    let limits = Limits { leave: Duration::ZERO, start: order.start_limit, dwell: order.dwell };
+    if let Some(entry) = journal.read().map_err(|error| refuse(&error))? {
+        let Plan { from, to, .. } = &entry.update.plan;
+        let cut = format!("an update from {from} to {to} was cut");
+        if order.check {
+            return Err(Refusal(Exit::NotAchieved, format!("{cut}; `switchboard update` finishes or undoes it")));
+        }
+        told(&format!("{cut}; going on with it"));
+        return drive(Driver { layout, journal: &journal, limits, told }, entry);
+    }
+    let from = layout.current().and_then(|version| version.parse::<Version>().ok()).ok_or_else(|| {
+        Refusal(
+            Exit::Refused,
+            format!("{} does not lead to a version; `switchboard service install` mends that", layout.current_program().display()),
+        )
+    })?;
+    let installed = |version: &Version| layout.versions().contains(&version.to_string());
+    let to = match order.to.clone().filter(|version| installed(version) && order.from.is_none() && !order.check) {
+        Some(version) => version,
+        None => {
+            let release = Release::find(order, &config.update, told)?;
+            if order.check || release.manifest.version == from {
+                return Ok(release.compared_with(&from));
+            }
+            if release.manifest.version < from && order.to.is_none() {
+                let (there, version) = (&release.place, &release.manifest.version);
+                let words = format!(
+                    "{there} has version {version}, which is older than {from}. `switchboard update --to {version}` goes back to it"
+                );
+                return Err(Refusal(Exit::NotAchieved, words));
+            }
+            release.install(layout, told)?;
+            release.manifest.version
+        }
+    };
+    if to == from {
+        return Ok(format!("version {from} is current already"));
+    }
+    let (subject, serves) = subject(layout, config, sockets)?;
+    told(&format!("version {to} checks the configuration and a copy of the ledger"));
+    let change =
+        examine::examine(layout, &subject, &from, &to).map_err(|reason| Refusal(Exit::NotAchieved, reason + "\nnothing was changed"))?;
+    let entry = Entry { update: Update::new(Plan { from, to, change, serves }), subject };
+    drive(Driver { layout, journal: &journal, limits, told }, entry)
+}
+
+/// The gateway that runs, else one that rests; whether it runs.
+fn subject(layout: &Layout, config: &Config, sockets: &Sockets) -> Result<(Subject, bool), Refusal> {
+    let not = |reason: String| Refusal(Exit::NotAchieved, reason);
+    match sockets.ask(&Request::Status) {
+        Ok(Response::Status(status)) => {
+            belongs(layout, &status)?;
+            Ok((Subject::running(&status, sockets).map_err(not)?.0, true))
+        }
+        Err(AskError::NoGateway { .. }) => Ok((Subject::resting(config, sockets), false)),
+        Ok(_) => Err(not("the gateway does not say how it is; try again".into())),
+        Err(error) => Err(refuse(&error)),
+    }
+}
+
+/// Refuses to update a gateway that would not notice.
+fn belongs(layout: &Layout, status: &Status) -> Result<(), Refusal> {
+    let program = std::fs::read_link(format!("/proc/{}/exe", status.pid)).unwrap_or_default();
+    let its = Layout::holding(&program).is_some_and(|(its, _)| std::fs::canonicalize(layout.root()).is_ok_and(|root| root == its.root()));
+    if its {
+        return Ok(());
+    }
+    let words = format!(
+        "the gateway that runs (pid {}) is {}, which is not installed so that it can be updated. `switchboard service install` does that",
+        status.pid,
+        program.display()
+    );
+    Err(Refusal(Exit::Refused, words))
+}
+
+fn drive(mut driver: Driver<'_>, entry: Entry) -> Result<String, Refusal> {
+    let Plan { from, to, .. } = entry.update.plan.clone();
+    let by_hand = entry.subject.by_hand(driver.layout).join("\n  ");
+    let end = driver.drive(entry).map_err(|error| refuse(&error))?;
+    let not = |words: String| Err(Refusal(Exit::NotAchieved, words));
+    match end {
+        End::Over(Outcome::Updated) => Ok(format!("updated from {from} to {to}: it is ready and stayed so")),
+        End::Over(Outcome::Installed) => Ok(format!("{to} is in place; no gateway runs that could prove it")),
+        End::Over(Outcome::RolledBack { reason }) => {
+            not(format!("{to} was not proved: {reason}\nversion {from} is back: it is ready and stayed so\nto look further:\n  {by_hand}"))
+        }
+        End::Over(Outcome::Untouched { reason }) => not(format!("{reason}\nversion {from} is still the current one")),
+        End::Stuck(stuck) => not(format!(
+            "version {} should run and is not proved: {}\nto look further, and to start it by hand:\n  {by_hand}\n\
+             `{} update` goes on from here",
+            stuck.version,
+            stuck.reason,
+            driver.layout.program(&from.to_string()).display()
+        )),
+    }
+}
+
+/// A release that was found, and is believed.
+struct Release {
+    source: Source,
+    place: String,
+    manifest: Manifest,
+    artifact: Artifact,
+}
+
+impl Release {
+    /// Finds the wanted release.
+    fn find(order: &Order, settings: &Settings, told: &mut dyn FnMut(&str)) -> Result<Self, Refusal> {
+        let usage = |words: &str| Refusal(Exit::Usage, words.into());
+        let place = order.from.as_deref().unwrap_or(&settings.source);
+        if place.is_empty() {
+            return Err(usage("it is not known where releases are. Set update.source, or name a place with --from"));
+        }
+        if settings.public_key.is_empty() {
+            return Err(usage(
+                "it is not known who makes the releases. Set update.public_key to the minisign key that they are signed with",
+            ));
+        }
+        let key = manifest::key(&settings.public_key).map_err(|error| refuse(&error))?;
+        let source = Source::parse(place).map_err(|error| refuse(&error))?;
+        let newest = Self::read(source.clone(), &key, told)?;
+        match &order.to {
+            Some(wanted) if *wanted != newest.manifest.version => {
+                let older = Self::read(source.beneath(wanted), &key, told)?;
+                match older.manifest.version == *wanted {
+                    true => Ok(older),
+                    false => {
+                        Err(Refusal(Exit::NotAchieved, format!("{} is of version {}, not {wanted}", older.place, older.manifest.version)))
+                    }
+                }
+            }
+            _ => Ok(newest),
+        }
+    }
+
+    fn read(source: Source, key: &minisign_verify::PublicKey, told: &mut dyn FnMut(&str)) -> Result<Self, Refusal> {
+        let place = source.place();
+        told(&format!("reading {place}"));
+        let (text, signature) = source.manifest().map_err(|error| refuse(&error))?;
+        let manifest = Manifest::read(&place, &text, &signature, key).map_err(|error| refuse(&error))?;
+        let artifact = manifest.artifact(&place).map_err(|error| refuse(&error))?.clone();
+        Ok(Self { source, place, manifest, artifact })
+    }
+
+    fn compared_with(&self, current: &Version) -> String {
+        let version = &self.manifest.version;
+        match version.cmp(current) {
+            std::cmp::Ordering::Equal => format!("version {current} is current, and the newest"),
+            std::cmp::Ordering::Greater => format!("version {version} is there; {current} is current"),
+            std::cmp::Ordering::Less => format!("version {current} is current; {} has only {version}", self.place),
+        }
+    }
+
+    /// Brings its program, and puts it beside the others.
+    fn install(&self, layout: &Layout, told: &mut dyn FnMut(&str)) -> Result<(), Refusal> {
+        let (version, artifact) = (&self.manifest.version, &self.artifact);
+        let there = layout.program(&version.to_string());
+        if source::sha256(&there).is_ok_and(|sum| sum == artifact.sha256) {
+            return Ok(());
+        }
+        told(&format!("fetching version {version}: {} bytes", artifact.size));
+        let disk = |error: std::io::Error| Refusal(Exit::NotAchieved, format!("{}: {error}", layout.root().display()));
+        let folder = layout.root().join(driver::DOWNLOADS);
+        std::fs::create_dir_all(&folder).map_err(disk)?;
+        let download: PathBuf = folder.join(&artifact.sha256);
+        self.source.fetch(artifact, &download).map_err(|error| refuse(&error))?;
+        std::fs::set_permissions(&download, std::fs::Permissions::from_mode(0o755)).map_err(disk)?;
+        examine::is_version(&download, version).map_err(|reason| Refusal(Exit::NotAchieved, format!("{}: {reason}", self.place)))?;
+        layout.put(&version.to_string(), &download).map_err(|error| refuse(&error))?;
+        std::fs::remove_file(&download).map_err(disk)
+    }
+}

@@ -1,0 +1,168 @@
+//! Performs what [`machine`](super::machine) decides, in its order, and tells it what came of it.
+
+use semver::Version;
+use switchboard_actors::ledger::sqlite::SqliteLedger;
+
+use super::journal::{Entry, Journal, JournalError};
+use super::machine::{Effect, Event, Outcome, Stuck};
+use crate::durable;
+use crate::install::Layout;
+use crate::restart::proof::Limits;
+use crate::trial::{Terms, Trial, Verdict};
+
+/// Versions that stay: the current one, the one before it, and one more.
+const KEEP: usize = 3;
+/// Where programs are brought before they become versions.
+pub(super) const DOWNLOADS: &str = "downloads";
+
+/// How an update ended, or that it did not.
+#[derive(Debug)]
+pub enum End {
+    /// It is over.
+    Over(Outcome),
+    /// An operator has to look.
+    Stuck(Stuck),
+}
+
+/// Brings an update to its end.
+pub struct Driver<'a> {
+    /// Where the versions are.
+    pub layout: &'a Layout,
+    /// Where it is written down.
+    pub journal: &'a Journal,
+    /// How long a version may take, and has to stay.
+    pub limits: Limits,
+    /// Hears every step, in words.
+    pub told: &'a mut dyn FnMut(&str),
+}
+
+impl Driver<'_> {
+    /// Goes on with an update, from wherever it stands, until it is over or stuck.
+    ///
+    /// # Errors
+    /// When the journal cannot be written: nothing is done that is not written down.
+    pub fn drive(&mut self, mut entry: Entry) -> Result<End, JournalError> {
+        let mut event = Event::Go;
+        loop {
+            let mut came = None;
+            for effect in entry.update.step(event) {
+                match effect {
+                    Effect::Record => self.journal.write(&entry)?,
+                    Effect::Tidy => self.tidy(&entry),
+                    Effect::Forget => self.journal.forget()?,
+                    Effect::Report(outcome) => return Ok(End::Over(outcome)),
+                    Effect::Stuck(stuck) => return Ok(End::Stuck(stuck)),
+                    act => came = Some(self.perform(&act, &mut entry)),
+                }
+            }
+            event = came.unwrap_or(Event::Done);
+        }
+    }
+
+    fn perform(&mut self, effect: &Effect, entry: &mut Entry) -> Event {
+        let trial = Trial::of(&entry.subject.state());
+        let came = match effect {
+            Effect::Snapshot => self.snapshot(entry),
+            Effect::Arm => {
+                (self.told)(
+                    "the old version cannot read what the new one makes of the ledger: it is proved on a copy, hearing and saying nothing",
+                );
+                // By then we have decided, or are gone.
+                let keep_after = self.limits.start + self.limits.dwell;
+                let keep_after_millis = u64::try_from(keep_after.as_millis()).unwrap_or(u64::MAX);
+                let terms = Terms { version: entry.update.plan.to.to_string(), keep_after_millis };
+                trial.arm(&terms).map_err(|error| error.to_string())
+            }
+            Effect::Switch(version) => {
+                (self.told)(&format!("switching to {version}"));
+                self.layout.switch(&version.to_string()).map_err(|error| error.to_string())
+            }
+            Effect::Prove(prove) => {
+                let again = if prove.anew { ", once more" } else { "" };
+                (self.told)(&format!("proving {}{again}", prove.version));
+                if prove.on_trial && trial.verdict() == Verdict::Undone {
+                    Err("its trial was undone meanwhile: another version has served".into())
+                } else {
+                    let came = entry.subject.prove(self.layout, prove, &self.limits, self.told);
+                    if let Err(reason) = &came {
+                        (self.told)(&format!("{} is not proved: {reason}", prove.version));
+                    }
+                    came
+                }
+            }
+            Effect::Keep => {
+                (self.told)("keeping it: from here on only forward");
+                match trial.keep() {
+                    Ok(Verdict::Kept) => Ok(()),
+                    Ok(_) => Err("its trial was undone meanwhile".into()),
+                    Err(error) => Err(error.to_string()),
+                }
+            }
+            Effect::Undo => match trial.undo() {
+                Ok(Verdict::Kept) => return Event::Kept,
+                Ok(_) => Ok(()),
+                Err(error) => Err(error.to_string()),
+            },
+            // The others are the loop's.
+            Effect::Record | Effect::Tidy | Effect::Forget | Effect::Report(_) | Effect::Stuck(_) => Ok(()),
+        };
+        came.map_or_else(Event::Failed, |()| Event::Done)
+    }
+
+    fn snapshot(&mut self, entry: &Entry) -> Result<(), String> {
+        let (ledger, to) = (entry.subject.state().ledger(), &entry.update.plan.to);
+        if !ledger.exists() {
+            return Ok(());
+        }
+        (self.told)("copying the ledger");
+        let copy = durable::with_suffix(&ledger, &format!(".update-{to}"));
+        SqliteLedger::copy(&ledger, &copy).map_err(|error| format!("the ledger cannot be copied: {error}"))?;
+        durable::owned_like_its_directory(&copy).map_err(|error| format!("{}: {error}", copy.display()))
+    }
+
+    /// What cannot be removed is rubbish, and said.
+    fn tidy(&mut self, entry: &Entry) {
+        let plan = &entry.update.plan;
+        let trial = Trial::of(&entry.subject.state());
+        let mut failed: Vec<String> = trial.tidy().err().iter().map(ToString::to_string).collect();
+        let ledger = entry.subject.state().ledger();
+        let newest = durable::with_suffix(&ledger, &format!(".update-{}", plan.to));
+        for old in durable::beside(&ledger, ".update-").unwrap_or_default().iter().filter(|path| **path != newest) {
+            failed.extend(durable::remove(old).err().map(|error| format!("{}: {error}", old.display())));
+        }
+        for version in superfluous(&self.layout.versions(), &[&plan.from, &plan.to]) {
+            failed.extend(self.layout.remove(&version).err().map(|error| error.to_string()));
+        }
+        let downloads = self.layout.root().join(DOWNLOADS);
+        if downloads.exists() {
+            failed.extend(std::fs::remove_dir_all(&downloads).err().map(|error| format!("{}: {error}", downloads.display())));
+        }
+        failed.iter().for_each(|reason| (self.told)(&format!("warning: {reason}")));
+    }
+}
+
+/// The versions that go: all but the newest, and those that an update is about. What is no version was not put there by us, and stays.
+fn superfluous(there: &[String], kept: &[&Version]) -> Vec<String> {
+    let mut others: Vec<Version> = there.iter().filter_map(|name| name.parse().ok()).filter(|version| !kept.contains(&version)).collect();
+    others.sort();
+    others.truncate(others.len().saturating_sub(KEEP.saturating_sub(kept.len())));
+    others.iter().map(ToString::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_three_versions_stay() {
+        let check = |there: &str, from: &str, to: &str, expected: &str| {
+            let there: Vec<String> = there.split_whitespace().map(str::to_owned).collect();
+            let (from, to) = (from.parse().expect("a version"), to.parse().expect("a version"));
+            assert_eq!(superfluous(&there, &[&from, &to]).join(" "), expected, "{there:?}");
+        };
+        check("0.1.0 0.2.0", "0.1.0", "0.2.0", "");
+        check("0.1.0 0.2.0 0.3.0", "0.2.0", "0.3.0", "");
+        check("0.1.0 0.9.0 0.10.0 0.11.0", "0.10.0", "0.11.0", "0.1.0");
+        check("0.1.0 0.2.0 0.3.0 0.4.0 mine", "0.4.0", "0.1.0", "0.2.0");
+    }
+}
