@@ -244,6 +244,11 @@ impl Subject {
         if self.foreign {
             return Ok(());
         }
+        // One of ours that hangs before it takes the lock would be there for ever, and might wake up.
+        if let Some(mut child) = self.child.take() {
+            _ = child.kill(); // gone already: fine
+            _ = child.wait();
+        }
         self.clear_the_way();
         let program = layout.current_program();
         let mut command = self.command(&program);

@@ -74,6 +74,14 @@ impl Installed {
         }
     }
 
+    /// Every process of an installed version.
+    fn processes(&self) -> Vec<i32> {
+        let Ok(root) = std::fs::canonicalize(self.layout.root()) else { return Vec::new() };
+        let entries = std::fs::read_dir("/proc").expect("readable").flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        pids.filter(|pid| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|program| program.starts_with(&root))).collect()
+    }
+
     /// Nothing of an update is left beside versions and snapshots.
     #[track_caller]
     fn is_tidy(&self) {
@@ -94,11 +102,7 @@ impl Installed {
 /// A gateway that the updater started is nobody's child here.
 impl Drop for Installed {
     fn drop(&mut self) {
-        let text = std::fs::read_to_string(self.home.state().lock()).unwrap_or_default();
-        let owner: Option<Value> = serde_json::from_str(&text).ok();
-        let Some(pid) = owner.and_then(|owner| owner["pid"].as_i64()).and_then(|pid| i32::try_from(pid).ok()) else { return };
-        let program = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
-        if std::fs::canonicalize(self.layout.root()).is_ok_and(|root| program.starts_with(root)) {
+        for pid in self.processes() {
             _ = kill(Pid::from_raw(pid), Signal::SIGKILL); // gone meanwhile: fine
         }
     }
@@ -224,6 +228,7 @@ fn g26_a_version_that_is_not_proved_is_undone() {
         assert!(printed.code == Some(1) && told && printed.err.contains("version 0.1.0 is back"), "{nature} {change}: {printed:?}");
         installed.serves(BUILT, &mut said);
         installed.is_tidy();
+        assert_eq!(installed.processes().len(), 1, "{nature} {change}: one that hangs is left behind");
     }
 }
 
