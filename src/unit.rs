@@ -1,7 +1,7 @@
 //! The systemd unit that runs a gateway: found by its process, asked how it is, started anew, its log read.
 //!
 //! Everything goes through `systemctl` and `journalctl`, whose answers are stable, instead of a library for D-Bus. What stands
-//! in its file is [`file`], how that comes into place [`setup`].
+//! in its file is [`mod@file`], how that comes into place [`setup`].
 
 pub mod file;
 pub mod setup;
