@@ -39,6 +39,15 @@ pub fn judge(cut: &CutTurn, policy: Policy, held: bool) -> Verdict {
     }
 }
 
+/// What a life died of that went without a word, as one says it in a chat; none: it said goodbye.
+pub fn death(ending: Option<&Ending>) -> Option<&'static str> {
+    match ending {
+        Some(Ending::Killed { phase: Some(_) }) => Some("cut off while shutting down"),
+        Some(Ending::Killed { phase: None }) => Some("crash"),
+        Some(Ending::Clean | Ending::Unclean { .. }) | None => None,
+    }
+}
+
 /// How many unclean starts, this one among them, there were within the time that makes a crash loop.
 pub fn unclean_starts(facts: &LedgerFacts, ending: Option<&Ending>, at: Wall, crash_loop: &CrashLoop) -> u32 {
     match ending {

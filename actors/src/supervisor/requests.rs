@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use actix::{AsyncContext, Context, Handler, Message};
 
-use super::{Stage, Supervisor};
+use super::{Stage, Supervisor, recovery};
 use crate::ledger::{Done, Ending, InstanceFacts, Knowledge, OpenRequest, Question, Request, Step, What, Word};
 use crate::shutdown::ShutdownKind;
 use crate::texts::{Texts, spoken};
@@ -59,10 +59,7 @@ fn came_of(request: &Request, lives: &[InstanceFacts]) -> CameOf {
 
 /// How the life before this one ended, as one says it in a chat.
 fn cause_before(life: &InstanceFacts) -> &'static str {
-    match life.predecessor {
-        Some(Ending::Killed { phase: Some(_) }) => "cut off while shutting down",
-        _ => "crash",
-    }
+    recovery::death(life.predecessor.as_ref()).unwrap_or("crash")
 }
 
 fn words(texts: &Texts, came_of: &CameOf) -> String {

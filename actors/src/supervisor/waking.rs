@@ -369,11 +369,10 @@ impl Handler<TakeUp> for Supervisor {
 /// Why the last life ended, as one says it in a chat.
 fn cause_of(last: &Last) -> &'static str {
     let kind = last.facts.last.as_ref().and_then(|facts| facts.ended.as_ref()).map(|(_, kind, ..)| *kind);
-    match (&last.ending, kind) {
-        (Some(Ending::Killed { phase: Some(_) }), _) => "cut off while shutting down",
-        (Some(Ending::Killed { phase: None }), _) | (_, None) => "crash",
-        (_, Some(ShutdownKind::Stop)) => "stop",
-        (_, Some(ShutdownKind::Restart)) => "restart",
-        (_, Some(ShutdownKind::Update)) => "update",
-    }
+    recovery::death(last.ending.as_ref()).unwrap_or(match kind {
+        None => "crash",
+        Some(ShutdownKind::Stop) => "stop",
+        Some(ShutdownKind::Restart) => "restart",
+        Some(ShutdownKind::Update) => "update",
+    })
 }
