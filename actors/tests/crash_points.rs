@@ -2,7 +2,7 @@
 //! there, and what the platforms saw and the ledger holds is held against the promises.
 //!
 //! `CUT=17` in the environment plays only the cut at that point (`CUT=17,4`: and the next at point 4 of the life behind it) and prints what
-//! happened. A failing case says which to set.
+//! happened. A failing case says which to set. The last lines of a run say how much was judged.
 
 #[path = "crash_points/aftermath.rs"]
 mod aftermath;
@@ -22,7 +22,44 @@ mod requests;
 mod scenario;
 #[path = "crash_points/shutdowns.rs"]
 mod shutdowns;
+#[path = "crash_points/tally.rs"]
+mod tally;
 #[path = "crash_points/troubles.rs"]
 mod troubles;
 #[path = "crash_points/turns.rs"]
 mod turns;
+
+use std::cell::RefCell;
+use std::panic::catch_unwind;
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+fn main() -> ExitCode {
+    // Agents and ledgers panic as they are asked to, thousands of times; what fails a trial is told by it.
+    std::panic::set_hook(Box::new(|panic| LAST.set(panic.to_string())));
+    let scenarios = [turns::all(), shutdowns::all(), requests::all(), approvals::all(), troubles::all()].concat();
+    let points = scenarios.into_iter().map(|(name, make)| trial(name.to_owned(), move || make().check(name)));
+    let worlds = random::all().into_iter().map(|(name, check)| trial(name, check));
+    let arguments = Arguments::from_args();
+    let conclusion = libtest_mimic::run(&arguments, points.chain(worlds).collect());
+    let single = ["CUT", "WORLD"].iter().any(|name| std::env::var_os(name).is_some());
+    report(arguments.filter.is_none() && conclusion.num_passed > 0 && !single);
+    conclusion.exit_code()
+}
+
+thread_local! {
+    /// What the last panic on this thread said, and where.
+    static LAST: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+fn trial(name: String, check: impl FnOnce() + Send + std::panic::UnwindSafe + 'static) -> Trial {
+    Trial::test(name, move || catch_unwind(check).map_err(|_| Failed::from(LAST.take())))
+}
+
+#[expect(clippy::print_stdout, reason = "the last lines of a run")]
+fn report(whole: bool) {
+    print!("{}", tally::summary());
+    let never = tally::never();
+    assert!(!whole || never.is_empty(), "nothing was ever held against {never:?}");
+}

@@ -6,21 +6,24 @@ use futures_util::future::LocalBoxFuture;
 use switchboard_actors::shutdown::ShutdownKind;
 use switchboard_actors::testkit::world::Life;
 
-use crate::scenario::Scenario;
+use crate::scenario::{Named, Scenario, scenarios};
 
 const BRIEFLY: Duration = Duration::from_secs(1);
 
-#[test]
-fn a_turn_that_asks_between_its_tools_and_is_approved() {
-    let scenario = Scenario::new("a turn that asks between its tools and is approved", 24, |life| {
+/// All of them.
+pub(crate) fn all() -> Vec<Named> {
+    scenarios![a_turn_that_asks_between_its_tools_and_is_approved, a_turn_that_asks_across_a_restart_and_is_denied,]
+}
+
+fn a_turn_that_asks_between_its_tools_and_is_approved() -> Scenario {
+    Scenario::new(24, |life| {
         Box::pin(async move {
             life.say("7", "alice", "m1 tools ask tools").await;
             life.pass(BRIEFLY).await;
             life.say("7", "alice", "/approve").await;
             life.pass(BRIEFLY).await;
         })
-    });
-    scenario.check();
+    })
 }
 
 fn refuse_and_go_on(life: &Life) -> LocalBoxFuture<'_, ()> {
@@ -31,14 +34,13 @@ fn refuse_and_go_on(life: &Life) -> LocalBoxFuture<'_, ()> {
     })
 }
 
-#[test]
-fn a_turn_that_asks_across_a_restart_and_is_denied() {
-    let scenario = Scenario::new("a turn that asks across a restart and is denied", 30, |life| {
+fn a_turn_that_asks_across_a_restart_and_is_denied() -> Scenario {
+    Scenario::new(30, |life| {
         Box::pin(async move {
             life.say("7", "alice", "m1 tools ask").await;
             life.pass(BRIEFLY).await;
             life.shut_down(ShutdownKind::Restart).await;
         })
-    });
-    scenario.then(refuse_and_go_on).check();
+    })
+    .then(refuse_and_go_on)
 }

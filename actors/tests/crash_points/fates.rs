@@ -144,7 +144,7 @@ impl Fates {
 }
 
 /// G1: every message is answered, by one turn; or was closed by its sender, or its chat knows why not. A command is taken in, too.
-pub(crate) fn g01_everything_is_answered(evidence: &Evidence) {
+pub(crate) fn g01_everything_is_answered(evidence: &Evidence) -> usize {
     for fact in &evidence.facts {
         if let Event::Said { delivery, room, text, .. } = &fact.event {
             assert!(evidence.was_taken_in(delivery), "G1: {text:?} in {room} was never accepted");
@@ -164,6 +164,7 @@ pub(crate) fn g01_everything_is_answered(evidence: &Evidence) {
             fates.turns
         );
     }
+    fates.messages.len()
 }
 
 impl Evidence {
@@ -243,7 +244,8 @@ impl Evidence {
 }
 
 /// G6: whoever still waits at the end of a life that said goodbye was told in it.
-pub(crate) fn g06_who_waits_is_told(evidence: &Evidence) {
+pub(crate) fn g06_who_waits_is_told(evidence: &Evidence) -> usize {
+    let mut judged = 0;
     let mut fates = Fates::default();
     let mut began: HashMap<usize, usize> = HashMap::new();
     for (place, life, step, done) in evidence.steps() {
@@ -262,19 +264,22 @@ pub(crate) fn g06_who_waits_is_told(evidence: &Evidence) {
                         told,
                         "G6: {name} waits in {room} as life {life} ends, and nobody there was told; it began to end at {began:?}"
                     );
+                    judged += 1;
                 }
             }
             _ => {}
         }
     }
+    judged
 }
 
 /// G6: a chat is told once in a life that it goes.
-pub(crate) fn g06_nobody_is_told_twice(evidence: &Evidence) {
+pub(crate) fn g06_nobody_is_told_twice(evidence: &Evidence) -> usize {
     let mut told = HashSet::new();
     for (_, life, room, key, text) in evidence.sent().filter(|(.., text)| GOING[..2].iter().any(|word| text.contains(word))) {
         assert!(told.insert((life, room, text.starts_with('🔁'))), "G6: {room} was told twice in life {life}: {text:?} ({key})");
     }
+    told.len()
 }
 
 /// The life that was the last.

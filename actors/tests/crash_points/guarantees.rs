@@ -14,8 +14,9 @@ use switchboard_actors::shutdown::{Phase, ShutdownReport};
 use switchboard_actors::testkit::cuts::{Event, Fact};
 use switchboard_actors::testkit::world::World;
 
-use crate::fates::{self, last_life};
+use crate::fates::{g01_everything_is_answered, g06_nobody_is_told_twice, g06_who_waits_is_told, last_life};
 use crate::player::{Player, Ran, names};
+use crate::tally;
 
 /// In front of what may be a repeat.
 const REPEAT: &str = "🔁";
@@ -94,35 +95,44 @@ fn steps(facts: &[Fact]) -> impl Iterator<Item = (usize, usize, &Step, &Done)> {
     })
 }
 
+/// Judges by each of these promises, and counts under its name what it was held against.
+macro_rules! judge {
+    ($($promise:ident($($evidence:expr),*);)*) => { $(tally::add(stringify!($promise), $promise($($evidence),*));)* };
+}
+
 /// What must hold whenever nobody lives, whatever ended the life.
 pub(crate) fn check_at_rest(world: &mut World) {
     let facts = world.chronicle.facts();
-    g03_the_cursor_is_never_ahead(world, &facts);
-    g08_a_flag_rests_on_a_clean_verdict(world, &facts);
-    g09_what_was_cut_is_listed(world, &facts);
+    judge! {
+        g03_the_cursor_is_never_ahead(world, &facts);
+        g08_a_flag_rests_on_a_clean_verdict(world, &facts);
+        g09_what_was_cut_is_listed(world, &facts);
+    }
 }
 
 /// What must hold when nothing is open any more.
 pub(crate) fn check(evidence: &Evidence, report: &ShutdownReport) {
-    fates::g01_everything_is_answered(evidence);
-    g02_what_was_finished_is_delivered(evidence);
-    g04_nothing_leaves_before_it_is_durable(evidence);
-    g04_nothing_is_said_twice_without_saying_so(evidence);
-    g04_notices_are_said_once(evidence);
-    g05_answers_keep_their_order(evidence);
-    g06_nobody_is_cut_untold(evidence);
-    fates::g06_who_waits_is_told(evidence);
-    fates::g06_nobody_is_told_twice(evidence);
-    g07_who_was_told_down_is_told_back(evidence);
-    g08_a_flag_is_consumed_once(evidence, report);
-    g14_no_transcript_dangles(evidence);
-    g15_attempts_are_bounded(evidence);
-    g16_a_request_ends_the_process_once(evidence);
+    judge! {
+        g01_everything_is_answered(evidence);
+        g02_what_was_finished_is_delivered(evidence);
+        g04_nothing_leaves_before_it_is_durable(evidence);
+        g04_nothing_is_said_twice_without_saying_so(evidence);
+        g04_notices_are_said_once(evidence);
+        g05_answers_keep_their_order(evidence);
+        g06_nobody_is_cut_untold(evidence);
+        g06_who_waits_is_told(evidence);
+        g06_nobody_is_told_twice(evidence);
+        g07_who_was_told_down_is_told_back(evidence);
+        g08_a_flag_is_consumed_once(evidence, report);
+        g14_no_transcript_dangles(evidence);
+        g15_attempts_are_bounded(evidence);
+        g16_a_request_ends_the_process_once(evidence);
+    }
 }
 
 /// G3: what the cursor has passed is in the ledger.
-fn g03_the_cursor_is_never_ahead(world: &mut World, facts: &[Fact]) {
-    let Knowledge::Cursor(Some(cursor)) = world.ask(&Question::Cursor(Account::new("stage:stage"))) else { return };
+fn g03_the_cursor_is_never_ahead(world: &mut World, facts: &[Fact]) -> usize {
+    let Knowledge::Cursor(Some(cursor)) = world.ask(&Question::Cursor(Account::new("stage:stage"))) else { return 0 };
     let cursor: u64 = cursor.as_str().parse().expect("the stage counts its deliveries");
     let kept: HashSet<&DeliveryId> = steps(facts)
         .filter_map(|(_, _, step, done)| match (step, done) {
@@ -137,19 +147,21 @@ fn g03_the_cursor_is_never_ahead(world: &mut World, facts: &[Fact]) {
     for (delivery, number) in said.zip(1u64..) {
         assert!(number > cursor || kept.contains(delivery), "G3: the cursor is at {cursor}, and delivery {delivery} is not in the ledger");
     }
+    1
 }
 
 /// G8: a flag stands only where the last word of the last life was "clean".
-fn g08_a_flag_rests_on_a_clean_verdict(world: &mut World, facts: &[Fact]) {
-    let Some(switchboard_actors::marker::Found::Whole(marker)) = world.marker() else { return };
+fn g08_a_flag_rests_on_a_clean_verdict(world: &mut World, facts: &[Fact]) -> usize {
+    let Some(switchboard_actors::marker::Found::Whole(marker)) = world.marker() else { return 0 };
     let clean = steps(facts).any(
         |(_, _, step, done)| matches!((step, done), (Step::Ended { instance, clean: true, .. }, Done::Ok) if *instance == marker.instance),
     );
     assert!(clean, "G8: a flag stands, and the verdict of its life is not on record");
+    1
 }
 
 /// G9: every turn that was started and has not ended is listed.
-fn g09_what_was_cut_is_listed(world: &mut World, facts: &[Fact]) {
+fn g09_what_was_cut_is_listed(world: &mut World, facts: &[Fact]) -> usize {
     let (mut open, mut whose) = (HashSet::new(), HashMap::new());
     for (_, _, step, done) in steps(facts) {
         match (step, done) {
@@ -180,6 +192,7 @@ fn g09_what_was_cut_is_listed(world: &mut World, facts: &[Fact]) {
         assert!(superseded(turn), "G9: turn {turn} was cut and is not listed: {turns:#?}");
     }
     assert!(turns.iter().all(|row| row.state != TurnState::Running || open.contains(&row.turn)), "G9: a turn runs that never started");
+    open.len()
 }
 
 pub(crate) fn told_cut(facts: &[Fact], turn: TurnId) -> bool {
@@ -194,7 +207,8 @@ pub(crate) fn is_answer(text: &str) -> bool {
 }
 
 /// G2: every word that was made durable has reached its chat, as it was written; unless it was given up for a reason on record.
-fn g02_what_was_finished_is_delivered(evidence: &Evidence) {
+fn g02_what_was_finished_is_delivered(evidence: &Evidence) -> usize {
+    let mut judged = 0;
     let mut shown: HashMap<OutboxId, &str> = HashMap::new();
     for fact in &evidence.facts {
         if let Event::Sent { key, text, .. } | Event::Edited { key, text } = &fact.event {
@@ -208,11 +222,13 @@ fn g02_what_was_finished_is_delivered(evidence: &Evidence) {
         }
         let text = shown.get(&row.id);
         assert!(text.is_some_and(|text| text.ends_with(&row.text)), "G2: {:?} of life {life} was not delivered: {text:?}", row.text);
+        judged += 1;
     }
+    judged
 }
 
 /// G4: a word is on record before it is said.
-fn g04_nothing_leaves_before_it_is_durable(evidence: &Evidence) {
+fn g04_nothing_leaves_before_it_is_durable(evidence: &Evidence) -> usize {
     let mut durable: HashMap<OutboxId, usize> = HashMap::new();
     for (place, _, row) in evidence.rows() {
         durable.entry(row.id).or_insert(place);
@@ -224,10 +240,11 @@ fn g04_nothing_leaves_before_it_is_durable(evidence: &Evidence) {
         let known = durable.get(&key).is_some_and(|written| *written < place);
         assert!(known, "G4: {text:?} went to {room} under {key} before it was on record");
     }
+    evidence.sent().count()
 }
 
 /// G4: what appears again says that it may be a repeat, and no settling word has two keys.
-fn g04_nothing_is_said_twice_without_saying_so(evidence: &Evidence) {
+fn g04_nothing_is_said_twice_without_saying_so(evidence: &Evidence) -> usize {
     let mut seen: HashMap<OutboxId, Vec<&str>> = HashMap::new();
     for (_, _, room, key, text) in evidence.sent() {
         // A draft that was shown before it was whole is not yet what is said.
@@ -246,10 +263,11 @@ fn g04_nothing_is_said_twice_without_saying_so(evidence: &Evidence) {
         }
         assert!(words.insert((turn, *word, row.part)), "G4: {word:?} of turn {turn} is in the outbox twice");
     }
+    evidence.sent().count()
 }
 
 /// G4: a notice is said once for its kind, scope and chat, and never again.
-fn g04_notices_are_said_once(evidence: &Evidence) {
+fn g04_notices_are_said_once(evidence: &Evidence) -> usize {
     let notices: HashMap<OutboxId, &OutboxRow> =
         evidence.rows().filter(|(_, _, row)| matches!(row.what, What::Notice { .. })).map(|(_, _, row)| (row.id, row)).collect();
     let mut said = HashSet::new();
@@ -257,11 +275,12 @@ fn g04_notices_are_said_once(evidence: &Evidence) {
         let Some(OutboxRow { what: What::Notice { kind, scope }, chat, .. }) = notices.get(&key) else { continue };
         assert!(said.insert((*kind, scope.clone(), chat.clone())), "G4: the notice {text:?} was said twice in {room}");
     }
+    said.len()
 }
 
 /// G5: what was said in one conversation is answered in the order in which it was accepted; but for what was cut and asked for again: that
 /// waits for /retry, and everything else goes on.
-fn g05_answers_keep_their_order(evidence: &Evidence) {
+fn g05_answers_keep_their_order(evidence: &Evidence) -> usize {
     let said: HashMap<&str, (Seq, &SessionKey)> = evidence
         .steps()
         .filter_map(|(_, _, step, done)| match (step, done) {
@@ -287,6 +306,7 @@ fn g05_answers_keep_their_order(evidence: &Evidence) {
             assert!(before.is_none_or(|(before, _)| before < *at), "G5: {name} was answered behind {before:?}, which was said later");
         }
     }
+    seen.len()
 }
 
 pub(crate) fn asked_names(history: &[Entry]) -> Vec<&str> {
@@ -298,7 +318,8 @@ pub(crate) fn asked_names(history: &[Entry]) -> Vec<&str> {
 }
 
 /// G6: a turn that a shutdown cut had its chat told before, in the same life.
-fn g06_nobody_is_cut_untold(evidence: &Evidence) {
+fn g06_nobody_is_cut_untold(evidence: &Evidence) -> usize {
+    let mut judged = 0;
     let turns = evidence.turns();
     for (cut, life, step, done) in evidence.steps().filter(|(_, life, ..)| !evidence.troubled.contains(life)) {
         let (Step::Finish(Finish { turn, end: End::Interrupted { .. }, .. }), Done::Ok) = (step, done) else { continue };
@@ -310,7 +331,9 @@ fn g06_nobody_is_cut_untold(evidence: &Evidence) {
                 && (text.contains("Gateway shutting down") || text.contains("Gateway restarting"))
         });
         assert!(told, "G6: turn {turn} in {} was cut in life {life} and nobody was told before", chat.room);
+        judged += 1;
     }
+    judged
 }
 
 impl Evidence {
@@ -324,7 +347,8 @@ impl Evidence {
 }
 
 /// G7: who was told "down" or "saved" is told "back", once, unless that word was cut while it was being sent.
-fn g07_who_was_told_down_is_told_back(evidence: &Evidence) {
+fn g07_who_was_told_down_is_told_back(evidence: &Evidence) -> usize {
+    let mut judged = 0;
     let last = evidence.facts.last().map_or(0, |fact| fact.life);
     let kind_of = |row: &OutboxRow| match &row.what {
         What::Notice { kind, .. } => Some(*kind),
@@ -339,6 +363,7 @@ fn g07_who_was_told_down_is_told_back(evidence: &Evidence) {
         let back =
             evidence.rows().any(|(written, _, row)| written > place && row.chat.room == *room && kind_of(row) == Some(NoticeKind::Back));
         assert!(back, "G7: {room} was told that the gateway goes down in life {life}, and never that it is back");
+        judged += 1;
     }
     for (written, life, row) in evidence.rows().filter(|(_, _, row)| kind_of(row) == Some(NoticeKind::Back)) {
         let said = evidence.sent().any(|(place, _, _, key, _)| key == row.id && place > written);
@@ -347,10 +372,12 @@ fn g07_who_was_told_down_is_told_back(evidence: &Evidence) {
             "G7: \"back\" was recorded in life {life} and never said"
         );
     }
+    judged
 }
 
 /// G8: who finds the flag of a clean life is born after a clean one, and nobody twice; and a clean life leaves one.
-fn g08_a_flag_is_consumed_once(evidence: &Evidence, report: &ShutdownReport) {
+fn g08_a_flag_is_consumed_once(evidence: &Evidence, report: &ShutdownReport) -> usize {
+    let mut judged = 0;
     let mut clean = false;
     let mut marked = false;
     for fact in &evidence.facts {
@@ -361,6 +388,7 @@ fn g08_a_flag_is_consumed_once(evidence: &Evidence, report: &ShutdownReport) {
                 assert!(clean || !flagged, "G8: a life was born after a clean one that was not");
                 assert!(flagged || !marked, "G8: a clean life left no flag that its successor believed");
                 (clean, marked) = (false, false);
+                judged += 1;
             }
             // Only behind the marker is the ledger closed; a life that was cut may or may not have come so far.
             Event::Begun => marked = clean && !evidence.was_cut(fact.life - 1) && !evidence.troubled.contains(&(fact.life - 1)),
@@ -369,6 +397,7 @@ fn g08_a_flag_is_consumed_once(evidence: &Evidence, report: &ShutdownReport) {
     }
     assert!(report.verdict.is_clean(), "G8: nothing was open, and the verdict is {}", report.verdict);
     assert!(evidence.marker, "G8: everybody was idle, and there is no flag");
+    judged
 }
 
 impl Evidence {
@@ -379,7 +408,7 @@ impl Evidence {
 }
 
 /// G14: whatever an agent is shown, every tool call in it has a result.
-fn g14_no_transcript_dangles(evidence: &Evidence) {
+fn g14_no_transcript_dangles(evidence: &Evidence) -> usize {
     for ran in &evidence.runs {
         let mut open: Vec<&str> = Vec::new();
         for entry in &ran.history {
@@ -392,10 +421,11 @@ fn g14_no_transcript_dangles(evidence: &Evidence) {
         assert!(open.is_empty(), "G14: turn {} was shown calls without results: {:#?}", ran.turn, ran.history);
         assert!(!asked_names(&ran.history).is_empty(), "G14: turn {} was shown no request at the end: {:#?}", ran.turn, ran.history);
     }
+    evidence.runs.iter().filter(|ran| ran.history.iter().any(|entry| matches!(entry, Entry::ToolCall { .. }))).count()
 }
 
 /// G15: an attempt is on record before the agent runs, and nobody runs more often than that by itself.
-fn g15_attempts_are_bounded(evidence: &Evidence) {
+fn g15_attempts_are_bounded(evidence: &Evidence) -> usize {
     let mut started: HashSet<(TurnId, u32)> = HashSet::new();
     for (_, _, step, done) in evidence.steps() {
         if let (Step::Start(_) | Step::Resume(_), Done::Started(begun)) = (step, done) {
@@ -408,10 +438,11 @@ fn g15_attempts_are_bounded(evidence: &Evidence) {
         assert!(started.contains(&(run.turn, run.attempt)), "G15: turn {} ran and its attempt is not on record", run.turn);
         assert!(ran.insert((run.turn, run.attempt)), "G15: attempt {} of turn {} ran twice", run.attempt, run.turn);
     }
+    ran.len()
 }
 
 /// G16: a request is on record once, and ends only the life that took it, once.
-fn g16_a_request_ends_the_process_once(evidence: &Evidence) {
+fn g16_a_request_ends_the_process_once(evidence: &Evidence) -> usize {
     let mut taken = HashSet::new();
     let mut asked_in = HashSet::new();
     for (_, life, step, done) in evidence.steps() {
@@ -435,7 +466,7 @@ fn g16_a_request_ends_the_process_once(evidence: &Evidence) {
     });
     let planned: HashSet<usize> = planned.collect();
     if planned.is_empty() && evidence.asked_to_end.is_empty() {
-        return;
+        return 0;
     }
     let last = last_life(&evidence.facts);
     for (_, life, step, _) in evidence.steps() {
@@ -446,4 +477,5 @@ fn g16_a_request_ends_the_process_once(evidence: &Evidence) {
             );
         }
     }
+    taken.len()
 }

@@ -29,6 +29,7 @@ use crate::aftermath::{Rest, come_to_rest};
 use crate::fates::last_life;
 use crate::guarantees::{self, Evidence};
 use crate::player::Player;
+use crate::tally;
 
 /// Worlds that are played unless `WORLDS` says otherwise.
 const WORLDS: u64 = 600;
@@ -390,9 +391,10 @@ fn world_of(number: u64) -> (TestRunner, impl ValueTree<Value = Script>) {
 }
 
 /// Plays the worlds of these numbers.
-#[expect(clippy::print_stdout, reason = "asked for with WORLD and --nocapture")]
+#[expect(clippy::print_stdout, reason = "asked for with WORLD")]
 fn check(numbers: impl Iterator<Item = u64>) {
     for number in numbers {
+        tally::add("random worlds", 1);
         let (mut runner, tree) = world_of(number);
         let played = runner.run_one(tree, |script| {
             let folder = crate::scenario::folder();
@@ -423,23 +425,8 @@ fn quarter(of: u64) {
     }
 }
 
-/// A panic of an agent or a promise in a world that is made smaller says nothing of its own.
-#[test]
-fn random_worlds_first() {
-    quarter(0);
-}
-
-#[test]
-fn random_worlds_second() {
-    quarter(1);
-}
-
-#[test]
-fn random_worlds_third() {
-    quarter(2);
-}
-
-#[test]
-fn random_worlds_fourth() {
-    quarter(3);
+/// All of them, in as many parts as may be played at the same time.
+pub(crate) fn all() -> Vec<(String, fn())> {
+    let parts: [fn(); 4] = [|| quarter(0), || quarter(1), || quarter(2), || quarter(3)];
+    parts.into_iter().zip(1..).map(|(part, number)| (format!("random_worlds_{number}_of_4"), part)).collect()
 }

@@ -7,9 +7,22 @@ use switchboard_actors::ids::DeliveryId;
 use switchboard_actors::settings::{Busy, Policy};
 use switchboard_actors::testkit::world::{Life, World};
 
-use crate::scenario::Scenario;
+use crate::scenario::{Named, Scenario, scenarios};
 
 const BRIEFLY: Duration = Duration::from_secs(1);
+
+/// All of them.
+pub(crate) fn all() -> Vec<Named> {
+    scenarios![
+        a_restart_that_is_asked_for_and_delivered_again,
+        a_restart_that_is_asked_for_by_a_turn,
+        every_command_is_answered_once,
+        a_stop_closes_what_came_before_it_and_nothing_after,
+        a_burst_is_taken_in_whole,
+        a_message_that_is_delivered_again_interrupts_nobody,
+        a_stop_of_a_turn_that_waits_to_run_again,
+    ]
+}
 
 /// Waits until a shutdown that nobody here waits for is over.
 async fn until_down(life: &Life) {
@@ -26,33 +39,30 @@ fn once_more(life: &Life) -> LocalBoxFuture<'_, ()> {
     })
 }
 
-#[test]
-fn a_restart_that_is_asked_for_and_delivered_again() {
-    let scenario = Scenario::new("a restart that is asked for and delivered again", 30, |life| {
+fn a_restart_that_is_asked_for_and_delivered_again() -> Scenario {
+    Scenario::new(30, |life| {
         Box::pin(async move {
             life.say("7", "alice", "m1").await;
             life.say("7", "boss", "/restart").await;
             until_down(life).await;
         })
-    });
-    scenario.then(once_more).check();
+    })
+    .then(once_more)
 }
 
-#[test]
-fn a_restart_that_is_asked_for_by_a_turn() {
-    let scenario = Scenario::new("a restart that is asked for by a turn", 22, |life| {
+fn a_restart_that_is_asked_for_by_a_turn() -> Scenario {
+    Scenario::new(22, |life| {
         Box::pin(async move {
             life.say("8", "bob", "m1 stuck").await;
             life.say("7", "alice", "m2 restart").await;
             until_down(life).await;
         })
-    });
-    scenario.set(|world| world.settings.shutdown.grace = Duration::from_secs(20)).check();
+    })
+    .set(|world| world.settings.shutdown.grace = Duration::from_secs(20))
 }
 
-#[test]
-fn every_command_is_answered_once() {
-    let scenario = Scenario::new("every command is answered once", 40, |life| {
+fn every_command_is_answered_once() -> Scenario {
+    Scenario::new(40, |life| {
         Box::pin(async move {
             life.say("7", "alice", "/help").await;
             life.say("7", "alice", "/status").await;
@@ -62,13 +72,11 @@ fn every_command_is_answered_once() {
             life.say("7", "boss", "/sessions").await;
             life.pass(BRIEFLY).await;
         })
-    });
-    scenario.check();
+    })
 }
 
-#[test]
-fn a_stop_closes_what_came_before_it_and_nothing_after() {
-    let scenario = Scenario::new("a stop closes what came before it and nothing after", 24, |life| {
+fn a_stop_closes_what_came_before_it_and_nothing_after() -> Scenario {
+    Scenario::new(24, |life| {
         Box::pin(async move {
             life.say("7", "alice", "m1 stuck").await;
             life.say("7", "alice", "m2").await;
@@ -78,13 +86,11 @@ fn a_stop_closes_what_came_before_it_and_nothing_after() {
             life.say("7", "alice", "m4").await;
             life.pass(BRIEFLY).await;
         })
-    });
-    scenario.check();
+    })
 }
 
-#[test]
-fn a_burst_is_taken_in_whole() {
-    let scenario = Scenario::new("a burst is taken in whole", 16, |life| {
+fn a_burst_is_taken_in_whole() -> Scenario {
+    Scenario::new(16, |life| {
         Box::pin(async move {
             let stage = life.stage("stage");
             stage.say("7", "alice", "m1");
@@ -94,21 +100,20 @@ fn a_burst_is_taken_in_whole() {
             stage.say("8", "bob", "m4");
             life.pass(BRIEFLY).await;
         })
-    });
-    scenario.set(|world: &mut World| world.settings.ledger.batch = 2).check();
+    })
+    .set(|world: &mut World| world.settings.ledger.batch = 2)
 }
 
-#[test]
-fn a_message_that_is_delivered_again_interrupts_nobody() {
-    let scenario = Scenario::new("a message that is delivered again interrupts nobody", 20, |life| {
+fn a_message_that_is_delivered_again_interrupts_nobody() -> Scenario {
+    Scenario::new(20, |life| {
         Box::pin(async move {
             life.say("7", "alice", "m1").await;
             life.say("7", "alice", "m2 slow").await;
             life.stage("stage").redeliver(&DeliveryId::new("1"), "7", "alice", "m1");
             life.pass(Duration::from_secs(15)).await;
         })
-    });
-    scenario.set(|world| world.settings.session.busy = Busy::Interrupt).check();
+    })
+    .set(|world| world.settings.session.busy = Busy::Interrupt)
 }
 
 /// Two turns are to run again, one behind the other; the second is stopped, and something new said.
@@ -128,14 +133,15 @@ fn a_second(life: &Life) -> LocalBoxFuture<'_, ()> {
     Box::pin(life.pass(BRIEFLY))
 }
 
-#[test]
-fn a_stop_of_a_turn_that_waits_to_run_again() {
-    let scenario = Scenario::new("a stop of a turn that waits to run again", 30, |life| {
+fn a_stop_of_a_turn_that_waits_to_run_again() -> Scenario {
+    Scenario::new(30, |life| {
         Box::pin(async move {
             life.say("7", "alice", "m1 stuck").await;
             life.say("8", "alice", "m2 stuck").await;
             life.say("8", "alice", "m3").await;
         })
-    });
-    scenario.under(&[Policy::Resume]).then(a_second).then(stop_the_second).check();
+    })
+    .under(&[Policy::Resume])
+    .then(a_second)
+    .then(stop_the_second)
 }

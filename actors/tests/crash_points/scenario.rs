@@ -17,13 +17,22 @@ use switchboard_actors::testkit::world::{Life, World};
 use crate::aftermath::{Rest, come_to_rest};
 use crate::guarantees::{self, Evidence};
 use crate::player::Player;
+use crate::tally;
 
 /// What happens in one life.
 pub(crate) type Play = for<'a> fn(&'a Life) -> LocalBoxFuture<'a, ()>;
 
+/// A scenario under its name.
+pub(crate) type Named = (&'static str, fn() -> Scenario);
+
+/// These scenarios, each under the name of the function that makes it.
+macro_rules! scenarios {
+    ($($scenario:ident),* $(,)?) => { vec![$((stringify!($scenario), $scenario as fn() -> Scenario)),*] };
+}
+pub(crate) use scenarios;
+
 /// A scenario: lives in which something happens, each cut at its end unless it shuts down.
 pub(crate) struct Scenario {
-    name: &'static str,
     set: fn(&mut World),
     lives: Vec<Play>,
     /// Cuts in a row: the second falls in the life behind the first.
@@ -51,8 +60,8 @@ enum Engine {
 
 impl Scenario {
     /// A scenario of this life, with at least so many points at which it can be cut.
-    pub(crate) fn new(name: &'static str, least: usize, life: Play) -> Self {
-        Self { name, set: |_| {}, lives: vec![life], depth: 1, least, policies: &[Policy::Ask, Policy::Resume] }
+    pub(crate) fn new(least: usize, life: Play) -> Self {
+        Self { set: |_| {}, lives: vec![life], depth: 1, least, policies: &[Policy::Ask, Policy::Resume] }
     }
 
     /// Changes the world before it begins.
@@ -83,28 +92,25 @@ impl Scenario {
     ///
     /// # Panics
     /// When a promise is broken, or there are fewer points than expected.
-    #[expect(clippy::print_stdout, reason = "asked for with --nocapture")]
-    pub(crate) fn check(self) {
+    #[expect(clippy::print_stdout, reason = "asked for with CUT")]
+    pub(crate) fn check(&self, name: &'static str) {
         let wanted = std::env::var("CUT").ok();
         let wanted: Option<Vec<usize>> = wanted.map(|cuts| cuts.split(',').map(|cut| cut.parse().expect("CUT is numbers")).collect());
         for variant in self.variants() {
             if let Some(cuts) = &wanted {
-                let played = self.play(variant, cuts);
-                println!("{}", played.story());
+                let played = self.play(name, variant, cuts);
+                println!("{variant:?}\n{}", played.story());
                 continue;
             }
-            let points = self.play(variant, &[]).points[0];
-            assert!(points >= self.least, "{}: only {points} points", self.name);
-            let mut lives = 1;
+            let points = self.play(name, variant, &[]).points[0];
+            assert!(points >= self.least, "{name}: only {points} points");
             for first in 0..points {
-                let behind = self.play(variant, &[first]).points.get(1).copied().unwrap_or(0);
-                lives += 1;
+                let behind = self.play(name, variant, &[first]).points.get(1).copied().unwrap_or(0);
                 for second in 0..if self.depth > 1 { behind } else { 0 } {
-                    self.play(variant, &[first, second]);
-                    lives += 1;
+                    self.play(name, variant, &[first, second]);
                 }
+                tally::add("cuts", 1 + if self.depth > 1 { behind } else { 0 });
             }
-            println!("{}: {points} points, {lives} runs ({variant:?})", self.name);
         }
     }
 
@@ -119,11 +125,11 @@ impl Scenario {
         variants
     }
 
-    fn play(&self, variant: Variant, cuts: &[usize]) -> Played {
+    fn play(&self, name: &'static str, variant: Variant, cuts: &[usize]) -> Played {
         let folder = folder();
         let (mut world, player) = self.world(variant, folder.path());
         let _teller =
-            Teller { scenario: self.name, variant, cuts: cuts.to_vec(), trace: world.trace.clone(), chronicle: world.chronicle.clone() };
+            Teller { scenario: name, variant, cuts: cuts.to_vec(), trace: world.trace.clone(), chronicle: world.chronicle.clone() };
         let mut cuts = cuts.iter().copied().peekable();
         let (mut points, mut passed, mut labels) = (Vec::new(), 0, Vec::new());
         for life in &self.lives {

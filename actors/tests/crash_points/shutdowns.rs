@@ -7,9 +7,23 @@ use switchboard_actors::protocol::{Hurry, Shutdown};
 use switchboard_actors::shutdown::{RequestedBy, ShutdownKind};
 use switchboard_actors::testkit::world::{Life, World};
 
-use crate::scenario::Scenario;
+use crate::scenario::{Named, Scenario, scenarios};
 
 const BRIEFLY: Duration = Duration::from_secs(1);
+
+/// All of them.
+pub(crate) fn all() -> Vec<Named> {
+    scenarios![
+        a_stop_of_a_full_house,
+        a_restart_of_a_full_house,
+        an_update_with_everybody_idle,
+        a_message_while_going_down,
+        a_stop_that_joins_a_restart_and_is_hurried,
+        a_reply_that_is_still_owed_at_the_deadline,
+        a_turn_that_started_as_the_gate_shut,
+        a_group_whose_members_share_a_notice,
+    ]
+}
 
 /// An idle session, one that finishes, one that is stuck, and one with something waiting behind what it does.
 async fn a_full_house(life: &Life) {
@@ -28,44 +42,41 @@ fn a_second(life: &Life) -> LocalBoxFuture<'_, ()> {
     Box::pin(life.pass(BRIEFLY))
 }
 
-#[test]
-fn a_stop_of_a_full_house() {
-    let scenario = Scenario::new("a stop of a full house", 45, |life| {
+fn a_stop_of_a_full_house() -> Scenario {
+    Scenario::new(45, |life| {
         Box::pin(async move {
             a_full_house(life).await;
             life.shut_down(ShutdownKind::Stop).await;
         })
-    });
-    scenario.set(a_short_grace).check();
+    })
+    .set(a_short_grace)
 }
 
-#[test]
-fn a_restart_of_a_full_house() {
-    let scenario = Scenario::new("a restart of a full house", 60, |life| {
+fn a_restart_of_a_full_house() -> Scenario {
+    Scenario::new(60, |life| {
         Box::pin(async move {
             a_full_house(life).await;
             life.shut_down(ShutdownKind::Restart).await;
         })
-    });
-    scenario.set(a_short_grace).then(a_second).check();
+    })
+    .set(a_short_grace)
+    .then(a_second)
 }
 
-#[test]
-fn an_update_with_everybody_idle() {
-    let scenario = Scenario::new("an update with everybody idle", 24, |life| {
+fn an_update_with_everybody_idle() -> Scenario {
+    Scenario::new(24, |life| {
         Box::pin(async move {
             life.say("7", "alice", "m1").await;
             life.say("8", "bob", "m2").await;
             life.pass(BRIEFLY).await;
             life.shut_down(ShutdownKind::Update).await;
         })
-    });
-    scenario.cut_twice().check();
+    })
+    .cut_twice()
 }
 
-#[test]
-fn a_message_while_going_down() {
-    let scenario = Scenario::new("a message while going down", 38, |life| {
+fn a_message_while_going_down() -> Scenario {
+    Scenario::new(38, |life| {
         Box::pin(async move {
             life.say("7", "alice", "m1 slow").await;
             let words = async {
@@ -75,13 +86,11 @@ fn a_message_while_going_down() {
             };
             tokio::join!(life.shut_down(ShutdownKind::Restart), words);
         })
-    });
-    scenario.check();
+    })
 }
 
-#[test]
-fn a_stop_that_joins_a_restart_and_is_hurried() {
-    let scenario = Scenario::new("a stop that joins a restart and is hurried", 16, |life| {
+fn a_stop_that_joins_a_restart_and_is_hurried() -> Scenario {
+    Scenario::new(16, |life| {
         Box::pin(async move {
             life.say("7", "alice", "m1 stuck").await;
             let more = async {
@@ -94,13 +103,11 @@ fn a_stop_that_joins_a_restart_and_is_hurried() {
             };
             tokio::join!(life.shut_down(ShutdownKind::Restart), more);
         })
-    });
-    scenario.check();
+    })
 }
 
-#[test]
-fn a_reply_that_is_still_owed_at_the_deadline() {
-    let scenario = Scenario::new("a reply that is still owed at the deadline", 24, |life| {
+fn a_reply_that_is_still_owed_at_the_deadline() -> Scenario {
+    let scenario = Scenario::new(24, |life| {
         Box::pin(async move {
             life.say("7", "alice", "m1").await;
             life.say("8", "bob", "m2").await;
@@ -111,30 +118,28 @@ fn a_reply_that_is_still_owed_at_the_deadline() {
         a_short_grace(world);
         world.stage("stage").set_mood(|mood| _ = mood.hanging.insert("7".into()));
     };
-    scenario.set(hanging).check();
+    scenario.set(hanging)
 }
 
-#[test]
-fn a_turn_that_started_as_the_gate_shut() {
-    let scenario = Scenario::new("a turn that started as the gate shut", 20, |life| {
+fn a_turn_that_started_as_the_gate_shut() -> Scenario {
+    Scenario::new(20, |life| {
         Box::pin(async move {
             // The commit takes a tenth of a second: the shutdown begins while the start is being written.
             life.say("7", "alice", "m1").await;
             life.say("7", "alice", "m2").await;
             life.shut_down(ShutdownKind::Stop).await;
         })
-    });
-    scenario.set(|world| world.set_latency(Duration::from_millis(90))).check();
+    })
+    .set(|world| world.set_latency(Duration::from_millis(90)))
 }
 
-#[test]
-fn a_group_whose_members_share_a_notice() {
-    let scenario = Scenario::new("a group whose members share a notice", 20, |life| {
+fn a_group_whose_members_share_a_notice() -> Scenario {
+    Scenario::new(20, |life| {
         Box::pin(async move {
             life.say("7", "alice", "m1 stuck").await;
             life.say("7", "bob", "m2 stuck").await;
             life.shut_down(ShutdownKind::Restart).await;
         })
-    });
-    scenario.set(|world| world.stage("stage").make_group("7")).check();
+    })
+    .set(|world| world.stage("stage").make_group("7"))
 }

@@ -238,7 +238,7 @@ fn g07_back_is_not_said_after_a_day() {
 }
 
 #[test]
-fn a_tool_call_that_was_cut_is_closed_as_unknown() {
+fn g14_a_tool_call_that_was_cut_is_closed_as_unknown() {
     let (mut world, worker) = world();
     cut_life(&mut world, "tool 10");
     world.life(async |life| {
@@ -256,7 +256,7 @@ fn a_tool_call_that_was_cut_is_closed_as_unknown() {
 }
 
 #[test]
-fn a_cut_turn_that_its_user_dropped_does_not_hold_up_the_others() {
+fn g17_a_cut_turn_that_its_user_dropped_does_not_hold_up_the_others() {
     let (mut world, worker) = world();
     world.settings.recovery.policy = Policy::Resume;
     world.life(async |life| {
