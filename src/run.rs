@@ -17,6 +17,7 @@ use switchboard_actors::ids::InstanceId;
 use switchboard_actors::ledger::memory::MemoryLedger;
 use switchboard_actors::ledger::sqlite::SqliteLedger;
 use switchboard_actors::ledger::{Knowledge, Ledger, Question};
+use switchboard_actors::marker::Flag;
 use switchboard_actors::platform::web::Hub;
 use switchboard_actors::protocol::{Bulletin, Hurry, Shutdown};
 use switchboard_actors::settings::Engine;
@@ -205,7 +206,7 @@ impl Life {
             ledger,
             place: Place::Thread,
             // A trial leaves the flag of the life before it as it is.
-            marker: (config.settings.ledger.engine == Engine::Sqlite && on_trial.is_none()).then(|| state.marker()),
+            marker: (config.settings.ledger.engine == Engine::Sqlite && on_trial.is_none()).then(|| Flag::at(state.marker())),
             adapters: parts.adapters,
             agents: parts.agents,
             io: io.clone(),

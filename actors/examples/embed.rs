@@ -29,6 +29,7 @@ use switchboard_actors::children::ProcessGroups;
 use switchboard_actors::clock::Clock;
 use switchboard_actors::ids::{Account, AdapterName, AgentName, Cursor, DeliveryId, MessageId, RoomId, UserId};
 use switchboard_actors::ledger::sqlite::SqliteLedger;
+use switchboard_actors::marker::Flag;
 use switchboard_actors::platform::{
     Abilities, Connection, Content, Inbound, Listener, Offer, Outgoing, Platform, PlatformError, Said, Sender, SpeakError, Speaker, Taken,
 };
@@ -105,7 +106,7 @@ fn start_gateway(counter: &Counter, io: Handle, agents: Handle) -> Result<(Gatew
         ledger: Box::new(SqliteLedger::open(state.join("ledger.sqlite3"))?),
         place: Place::Thread,
         // Beside the ledger, on the same disk. It says that the last life ended clean.
-        marker: Some(state.join("clean")),
+        marker: Some(Flag::at(state.join("clean"))),
         adapters: vec![(adapter, Arc::new(counter.clone()) as Arc<dyn Platform>)],
         agents: HashMap::from([(AgentName::new("demo"), Arc::new(Demo) as Arc<dyn Agent>)]),
         io,

@@ -4,9 +4,11 @@
 //! the last number that it names. Whoever starts next consumes it by being born in the ledger: from then on it no longer names
 //! the last instance, so no cut can use it twice; removing the file is housekeeping. It skips no recovery.
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+pub mod disk;
+
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use actix::{Actor, Context, Handler, MessageResult, Supervised};
 use serde::{Deserialize, Serialize};
@@ -16,6 +18,7 @@ use crate::ids::{InstanceId, Seq};
 use crate::ledger::{Ending, LedgerFacts};
 use crate::protocol::{ReadMarker, RemoveMarker, WriteMarker};
 use crate::shutdown::ShutdownKind;
+use disk::{Disk, Files};
 
 /// What the flag holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,49 +82,59 @@ pub fn judge(found: &Found, facts: &LedgerFacts) -> Option<Ending> {
     })
 }
 
-/// Writes and reads the flag. Its few milliseconds of disk are spent on its own turn, after everything else is quiet.
-pub struct MarkerActor {
-    path: Option<PathBuf>,
+/// The place of the flag.
+#[derive(Clone)]
+pub struct Flag {
+    path: PathBuf,
+    disk: Arc<dyn Disk>,
 }
 
-impl MarkerActor {
-    /// The keeper of the flag at `path`; without a path (a ledger in memory) there is never one.
-    pub fn new(path: Option<PathBuf>) -> Self {
-        Self { path }
+impl Flag {
+    /// The flag in this file.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self::on(Files, path)
     }
-}
 
-/// Writes a flag: a temporary file, fsync, rename, fsync of the directory. Whoever reads sees all of it or nothing.
-///
-/// # Errors
-/// Names the file and what the system said.
-pub fn write(path: &Path, marker: &Marker) -> Result<(), String> {
-    let text = serde_json::to_string(marker).expect("a marker is plain data");
-    let temporary = path.with_extension("new");
-    let attempt = || -> std::io::Result<()> {
-        let mut file = File::create(&temporary)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(directory)?.sync_all()
-    };
-    attempt().map_err(|error| format!("the marker {} could not be written: {error}", path.display()))
-}
+    /// The flag in this file of a disk.
+    pub fn on(disk: impl Disk, path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), disk: Arc::new(disk) }
+    }
 
-/// Reads the flag.
-pub fn read(path: &Path) -> Found {
-    /// No flag is anywhere near this long.
-    const LONGEST: u64 = 64 * 1024;
-    let text = match fs::metadata(path).map(|meta| meta.len()) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Found::Nothing,
-        Ok(length) if length > LONGEST => return Found::Broken(format!("{} is {length} bytes long", path.display())),
-        _ => fs::read_to_string(path),
-    };
-    match text {
-        Err(error) if error.kind() == ErrorKind::NotFound => Found::Nothing,
-        Err(error) => Found::Broken(format!("{} cannot be read: {error}", path.display())),
-        Ok(text) => parse(&text).map_or_else(|reason| Found::Broken(format!("{} {reason}", path.display())), Found::Whole),
+    /// Writes it: a temporary file, fsync, rename, fsync of the directory. Whoever reads sees all of it or nothing.
+    ///
+    /// # Errors
+    /// Names the file and what the system said.
+    pub fn write(&self, marker: &Marker) -> Result<(), String> {
+        let text = serde_json::to_string(marker).expect("a marker is plain data");
+        let temporary = self.path.with_extension("new");
+        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let written = self.disk.write(&temporary, text.as_bytes());
+        let written = written.and_then(|()| self.disk.sync(&temporary)).and_then(|()| self.disk.rename(&temporary, &self.path));
+        let written = written.and_then(|()| self.disk.sync(directory));
+        written.map_err(|error| format!("the marker {} could not be written: {error}", self.path.display()))
+    }
+
+    /// Reads it.
+    pub fn read(&self) -> Found {
+        /// No flag is anywhere near this long.
+        const LONGEST: u64 = 64 * 1024;
+        let path = self.path.display();
+        match self.disk.read(&self.path, LONGEST).map(String::from_utf8) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Found::Nothing,
+            Err(error) => Found::Broken(format!("{path} cannot be read: {error}")),
+            Ok(Err(error)) => Found::Broken(format!("{path} is not a marker: {error}")),
+            Ok(Ok(text)) => parse(&text).map_or_else(|reason| Found::Broken(format!("{path} {reason}")), Found::Whole),
+        }
+    }
+
+    /// Removes it. It is consumed by then, so nothing depends on this.
+    fn remove(&self) {
+        match self.disk.remove(&self.path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                tracing::warn!(%error, "the consumed marker could not be removed");
+            }
+            _ => {}
+        }
     }
 }
 
@@ -137,6 +150,18 @@ pub fn parse(text: &str) -> Result<Marker, String> {
     }
 }
 
+/// Writes and reads the flag. Its few milliseconds of disk are spent on its own turn, after everything else is quiet.
+pub struct MarkerActor {
+    flag: Option<Flag>,
+}
+
+impl MarkerActor {
+    /// The keeper of a flag; without one (a ledger in memory) there is never any.
+    pub fn new(flag: Option<Flag>) -> Self {
+        Self { flag }
+    }
+}
+
 impl Actor for MarkerActor {
     type Context = Context<Self>;
 }
@@ -147,10 +172,7 @@ impl Handler<WriteMarker> for MarkerActor {
     type Result = MessageResult<WriteMarker>;
 
     fn handle(&mut self, WriteMarker(marker): WriteMarker, _: &mut Context<Self>) -> Self::Result {
-        MessageResult(match &self.path {
-            Some(path) => write(path, &marker),
-            None => Ok(()),
-        })
+        MessageResult(self.flag.as_ref().map_or(Ok(()), |flag| flag.write(&marker)))
     }
 }
 
@@ -158,7 +180,7 @@ impl Handler<ReadMarker> for MarkerActor {
     type Result = MessageResult<ReadMarker>;
 
     fn handle(&mut self, _: ReadMarker, _: &mut Context<Self>) -> Self::Result {
-        MessageResult(self.path.as_deref().map_or(Found::Nothing, read))
+        MessageResult(self.flag.as_ref().map_or(Found::Nothing, Flag::read))
     }
 }
 
@@ -166,18 +188,16 @@ impl Handler<RemoveMarker> for MarkerActor {
     type Result = ();
 
     fn handle(&mut self, _: RemoveMarker, _: &mut Context<Self>) {
-        let Some(path) = &self.path else { return };
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                tracing::warn!(%error, "the consumed marker could not be removed");
-            }
-            _ => {}
+        if let Some(flag) = &self.flag {
+            flag.remove();
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::clock::Wall;
     use crate::ledger::InstanceFacts;
@@ -232,19 +252,22 @@ mod tests {
     fn g08_a_flag_is_whole_or_not_there() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("clean");
-        assert_eq!(read(&path), Found::Nothing);
+        let flag = Flag::at(&path);
+        assert_eq!(flag.read(), Found::Nothing);
         let whole = marker(InstanceId(Uuid::from_u128(7)), 10);
-        write(&path, &whole).expect("it can be written");
-        assert_eq!(read(&path), Found::Whole(whole.clone()));
+        flag.write(&whole).expect("it can be written");
+        assert_eq!(flag.read(), Found::Whole(whole.clone()));
         let bytes = fs::read(&path).expect("it can be read");
         for length in 0..bytes.len() {
             fs::write(&path, &bytes[..length]).expect("it can be written");
-            assert!(matches!(read(&path), Found::Broken(_)), "torn at {length}");
+            assert!(matches!(flag.read(), Found::Broken(_)), "torn at {length}");
         }
         fs::write(&path, serde_json::to_vec(&Marker { format: 2, ..whole }).expect("plain data")).expect("it can be written");
-        assert!(matches!(read(&path), Found::Broken(_)), "a later format");
+        assert!(matches!(flag.read(), Found::Broken(_)), "a later format");
+        fs::write(&path, vec![b' '; 1 << 20]).expect("it can be written");
+        assert!(matches!(flag.read(), Found::Broken(_)), "far too long");
         let missing = folder.path().join("no/such/folder/clean");
-        let fault = write(&missing, &marker(InstanceId(Uuid::from_u128(7)), 1)).expect_err("no such folder");
+        let fault = Flag::at(&missing).write(&marker(InstanceId(Uuid::from_u128(7)), 1)).expect_err("no such folder");
         assert!(fault.contains("no/such/folder/clean"), "{fault}");
     }
 }

@@ -14,7 +14,6 @@ mod requests;
 mod waking;
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +28,7 @@ use crate::desk::access::Doors;
 use crate::ids::{AgentName, ChatId, InstanceId, OutboxId, Seq, Sequence, SessionKey};
 use crate::ledger::writer::{LedgerActor, LedgerHealth, LedgerLine};
 use crate::ledger::{Ledger, OutboxRow, OutboxState, Step, What};
-use crate::marker::MarkerActor;
+use crate::marker::{Flag, MarkerActor};
 use crate::platform::{Platform, split_text};
 use crate::protocol::{
     AdapterHealth, AdapterNews, Bulletin, Child, Deliver, Doze, Fallen, GoAhead, Heard, Leave, Owe, RunAgain, SessionNews, SetGate,
@@ -58,7 +57,7 @@ pub struct Ports {
     /// Where the ledger works.
     pub place: Place,
     /// The clean-shutdown flag; `None` with a ledger that does not survive either.
-    pub marker: Option<PathBuf>,
+    pub marker: Option<Flag>,
     /// The adapters, each on its platform.
     pub adapters: Vec<(AdapterSettings, Arc<dyn Platform>)>,
     /// The agents, by name.

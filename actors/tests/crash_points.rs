@@ -12,6 +12,8 @@ mod approvals;
 mod fates;
 #[path = "crash_points/guarantees.rs"]
 mod guarantees;
+#[path = "crash_points/marks.rs"]
+mod marks;
 #[path = "crash_points/player.rs"]
 mod player;
 #[path = "crash_points/random.rs"]
@@ -38,7 +40,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 fn main() -> ExitCode {
     // Agents and ledgers panic as they are asked to, thousands of times; what fails a trial is told by it.
     std::panic::set_hook(Box::new(|panic| LAST.set(panic.to_string())));
-    let scenarios = [turns::all(), shutdowns::all(), requests::all(), approvals::all(), troubles::all()].concat();
+    let scenarios = [turns::all(), shutdowns::all(), marks::all(), requests::all(), approvals::all(), troubles::all()].concat();
     let points = scenarios.into_iter().map(|(name, make)| trial(name.to_owned(), move || make().check(name)));
     let worlds = random::all().into_iter().map(|(name, check)| trial(name, check));
     let arguments = Arguments::from_args();

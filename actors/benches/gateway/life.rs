@@ -9,6 +9,7 @@ use switchboard_actors::children::ProcessGroups;
 use switchboard_actors::clock::Clock;
 use switchboard_actors::ids::{AdapterName, AgentName};
 use switchboard_actors::ledger::Ledger;
+use switchboard_actors::marker::Flag;
 use switchboard_actors::protocol::{Bulletin, Shutdown};
 use switchboard_actors::settings::{Access, AdapterSettings, Settings};
 use switchboard_actors::shutdown::{RequestedBy, ShutdownKind, ShutdownReport};
@@ -70,7 +71,7 @@ impl Life {
             version: "bench".into(),
             ledger,
             place: Place::Thread,
-            marker,
+            marker: marker.map(Flag::at),
             adapters: vec![(adapter, Arc::new(platform))],
             agents: HashMap::from([(AgentName::new("oracle"), Arc::new(Oracle) as Arc<_>)]),
             io: runtime.clone(),

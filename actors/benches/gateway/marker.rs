@@ -2,7 +2,7 @@
 
 use criterion::Criterion;
 use switchboard_actors::ids::{InstanceId, Seq};
-use switchboard_actors::marker::{self, FORMAT, Marker};
+use switchboard_actors::marker::{FORMAT, Flag, Marker};
 use switchboard_actors::shutdown::ShutdownKind;
 
 use crate::disk;
@@ -11,8 +11,8 @@ use crate::disk;
 pub(crate) fn bench(criterion: &mut Criterion) {
     let dir = disk::directory();
     disk::tell();
-    let path = dir.path().join("clean");
-    let flag = Marker {
+    let flag = Flag::at(dir.path().join("clean"));
+    let marker = Marker {
         format: FORMAT,
         ledger: uuid::Uuid::nil(),
         instance: InstanceId::fresh(),
@@ -23,6 +23,6 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     };
     let mut group = criterion.benchmark_group("marker");
     group.sample_size(20);
-    group.bench_function("write", |bencher| bencher.iter(|| marker::write(&path, &flag).expect("the disk works")));
+    group.bench_function("write", |bencher| bencher.iter(|| flag.write(&marker).expect("the disk works")));
     group.finish();
 }

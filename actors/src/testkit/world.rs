@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use super::cuts::{Chronicle, CuttingLedger, Event, Knife};
+use super::cuts::{Chronicle, CuttingLedger, Disk, Event, Knife};
 use super::frail::{Condition, Frail};
 use super::stage::Stage;
 use super::trace::Trace;
@@ -20,7 +20,7 @@ use crate::clock::{Clock, Wall};
 use crate::ids::{AdapterName, AgentName};
 use crate::ledger::memory::MemoryLedger;
 use crate::ledger::{Knowledge, Ledger, Question};
-use crate::marker;
+use crate::marker::{Flag, Found};
 use crate::platform::Abilities;
 use crate::protocol::{Bulletin, GetStatus, Inquire, Shutdown, Status};
 use crate::settings::{Access, AdapterSettings, Settings};
@@ -49,7 +49,8 @@ pub struct World {
     stages: Vec<(AdapterSettings, Stage)>,
     agents: HashMap<AgentName, Arc<dyn Agent>>,
     open: Open,
-    marker: Option<std::path::PathBuf>,
+    flag: Option<Flag>,
+    disk: Option<Disk>,
     latency: Duration,
     condition: Condition,
     now: Wall,
@@ -82,7 +83,8 @@ impl World {
             stages: Vec::new(),
             agents: HashMap::from([(AgentName::new("demo"), Arc::new(Demo) as Arc<dyn Agent>)]),
             open: Box::new(move || Box::new(ledger.shared())),
-            marker: None,
+            flag: None,
+            disk: None,
             latency: Duration::from_millis(1),
             condition: Condition::default(),
             now: ORIGIN,
@@ -94,7 +96,7 @@ impl World {
     /// Another platform.
     pub fn add_stage(&mut self, name: &str, abilities: Abilities) -> Stage {
         self.stages.retain(|(set, _)| set.name.as_str() != name);
-        let knife = Knife::new(None, self.chronicle.clone(), None);
+        let knife = Knife::new(None, self.chronicle.clone());
         let stage = Stage::new(AdapterName::new(name), abilities, Clock::from_origin(self.now), knife, self.trace.clone());
         // Deliveries are told apart by their account.
         stage.set_account(&format!("stage:{name}"));
@@ -136,12 +138,18 @@ impl World {
 
     /// Where the clean-shutdown flag is kept; without it none is.
     pub fn set_marker(&mut self, path: impl Into<std::path::PathBuf>) {
-        self.marker = Some(path.into());
+        self.flag = Some(Flag::at(path));
+    }
+
+    /// The clean-shutdown flag is kept on a disk that loses its power with every life.
+    pub fn set_disk(&mut self, disk: Disk) {
+        self.flag = Some(Flag::on(disk.clone(), "/state/clean"));
+        self.disk = Some(disk);
     }
 
     /// The clean-shutdown flag as it stands, where one is kept.
-    pub fn marker(&self) -> Option<marker::Found> {
-        self.marker.as_deref().map(marker::read)
+    pub fn marker(&self) -> Option<Found> {
+        self.flag.as_ref().map(Flag::read)
     }
 
     /// Time passes while nobody lives.
@@ -185,7 +193,7 @@ impl World {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime can be built");
         let local = tokio::task::LocalSet::new();
-        let knife = Knife::new(cut, self.chronicle.clone(), self.marker.clone());
+        let knife = Knife::new(cut, self.chronicle.clone());
         let (ended, power) = (Rc::new(Cell::new(self.now)), knife.clone());
         let result = local.block_on(&runtime, async {
             let life = self.begin(&power);
@@ -217,7 +225,9 @@ impl World {
         });
         drop((local, runtime));
         self.now = ended.get();
-        knife.restore_file();
+        if let Some(disk) = &self.disk {
+            disk.lose_power();
+        }
         if result.is_none() {
             self.trace.note(self.now, "cut", knife.points().pop().unwrap_or_default());
         }
@@ -240,6 +250,9 @@ impl World {
         for (_, stage) in &self.stages {
             stage.set_life(clock.clone(), knife.clone());
         }
+        if let Some(disk) = &self.disk {
+            disk.set_life(knife.clone());
+        }
         let runtime = tokio::runtime::Handle::current();
         let gateway = Supervisor::start(Ports {
             settings: Arc::new(self.settings.clone()),
@@ -247,7 +260,7 @@ impl World {
             version: "world".into(),
             ledger: Box::new(Frail::new(CuttingLedger::new((self.open)(), knife.clone()), &self.condition)),
             place: Place::Inline(self.latency),
-            marker: self.marker.clone(),
+            marker: self.flag.clone(),
             adapters: self.stages.iter().map(|(set, stage)| (set.clone(), Arc::new(stage.clone()) as Arc<_>)).collect(),
             agents: self.agents.clone(),
             io: runtime.clone(),

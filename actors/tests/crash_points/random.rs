@@ -19,7 +19,7 @@ use switchboard_actors::platform::Abilities;
 use switchboard_actors::protocol::{Hold, Hurry, Resume};
 use switchboard_actors::settings::{Busy, Groups, Policy};
 use switchboard_actors::shutdown::ShutdownKind;
-use switchboard_actors::testkit::cuts::{Chronicle, Fact};
+use switchboard_actors::testkit::cuts::{Chronicle, Disk, Fact, Loss};
 use switchboard_actors::testkit::frail::Health;
 use switchboard_actors::testkit::stage::{Mood, Stage};
 use switchboard_actors::testkit::trace::Trace;
@@ -64,6 +64,7 @@ struct Set {
     latency_ms: u64,
     idle_ms: u64,
     crash_loop: u32,
+    loss: Loss,
 }
 
 /// What happens in one life, and where it is cut if it comes so far.
@@ -197,8 +198,9 @@ fn scripts() -> impl Strategy<Value = Script> {
     let busies = select(vec![Busy::Collect, Busy::Queue, Busy::Interrupt]);
     let groups = select(vec![Groups::PerMember, Groups::Shared]);
     let sizes = (select(vec![1, 2, 512]), select(vec![0, 1, 30, 90]), select(vec![200, 5_000, 600_000]), select(vec![0, 3]));
-    let set = (policies, busies, groups, any::<bool>(), any::<bool>(), prop::bool::weighted(0.1), sizes);
-    let set = set.prop_map(|(policy, busy, groups, keyed, edits, sqlite, (batch, latency_ms, idle_ms, crash_loop))| Set {
+    let losses = select(vec![Loss::Nothing, Loss::Unsynced, Loss::Torn, Loss::Emptied]);
+    let set = (policies, busies, groups, any::<bool>(), any::<bool>(), prop::bool::weighted(0.1), sizes, losses);
+    let set = set.prop_map(|(policy, busy, groups, keyed, edits, sqlite, (batch, latency_ms, idle_ms, crash_loop), loss)| Set {
         sqlite,
         policy,
         busy,
@@ -209,6 +211,7 @@ fn scripts() -> impl Strategy<Value = Script> {
         latency_ms,
         idle_ms,
         crash_loop,
+        loss,
     });
     (set, prop::collection::vec(chapter, 1..4)).prop_map(|(set, lives)| Script { set, lives })
 }
@@ -267,7 +270,7 @@ fn play(script: &Script, folder: &std::path::Path) -> String {
     let stage = world.stage("stage");
     stage.set_mood(|mood| *mood = Mood::default());
     let report = recover(&mut world, &stage, &mut notes);
-    let mut evidence = Evidence::gather(&world, &player, script.set.keyed, folder);
+    let mut evidence = Evidence::gather(&world, &player, script.set.keyed);
     (evidence.troubled, evidence.asked_to_end) = (notes.troubled, notes.asked_to_end);
     evidence.interrupting = script.set.busy == Busy::Interrupt;
     guarantees::check(&evidence, &report);
@@ -334,7 +337,7 @@ fn open(set: &Set, folder: &std::path::Path) -> (World, Player) {
     world.settings.shutdown.grace = Duration::from_secs(30);
     world.set_latency(Duration::from_millis(set.latency_ms));
     world.set_agent(player.clone());
-    world.set_marker(folder.join("clean"));
+    world.set_disk(Disk::new(set.loss));
     world.add_stage("stage", Abilities { idempotent: set.keyed, edits: set.edits, ..Stage::plain() }).make_group(GROUP);
     if set.sqlite {
         let path = folder.join("ledger.sqlite3");
@@ -396,19 +399,18 @@ fn check(numbers: impl Iterator<Item = u64>) {
     for number in numbers {
         tally::add("random worlds", 1);
         let (mut runner, tree) = world_of(number);
+        let (whole, story) = (tree.current().text(), std::cell::RefCell::default());
         let played = runner.run_one(tree, |script| {
             let folder = crate::scenario::folder();
-            catch_unwind(AssertUnwindSafe(|| play(&script, folder.path())))
-                .map(|story| {
-                    if number_wanted() == Some(number) {
-                        println!("{}\n{story}", script.text());
-                    }
-                })
-                .map_err(|panic| TestCaseError::fail(words_of(panic.as_ref())))
+            let played = catch_unwind(AssertUnwindSafe(|| play(&script, folder.path())));
+            played.map(|played| _ = story.replace(played)).map_err(|panic| TestCaseError::fail(words_of(panic.as_ref())))
         });
         if let Err(TestError::Fail(reason, script)) = played {
             let trace = FAILED.with_borrow(Clone::clone);
             panic!("{reason}\n\nWORLD={number}, made as small as it still fails:\n{}\n{trace}", script.text());
+        }
+        if number_wanted() == Some(number) {
+            println!("{whole}\n{}", story.take());
         }
     }
 }

@@ -9,7 +9,7 @@ use switchboard_actors::ledger::memory::MemoryLedger;
 use switchboard_actors::ledger::sqlite::SqliteLedger;
 use switchboard_actors::platform::Abilities;
 use switchboard_actors::settings::Policy;
-use switchboard_actors::testkit::cuts::{Chronicle, Fact};
+use switchboard_actors::testkit::cuts::{Chronicle, Disk, Fact, Loss};
 use switchboard_actors::testkit::stage::{Mood, Stage};
 use switchboard_actors::testkit::trace::Trace;
 use switchboard_actors::testkit::world::{Life, World};
@@ -39,7 +39,11 @@ pub(crate) struct Scenario {
     depth: usize,
     least: usize,
     policies: &'static [Policy],
+    losses: &'static [Loss],
 }
+
+/// What may become of what was not synced when the power goes.
+const LOSSES: [Loss; 4] = [Loss::Nothing, Loss::Unsynced, Loss::Torn, Loss::Emptied];
 
 /// What a scenario is played with.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +54,7 @@ struct Variant {
     keyed: bool,
     /// Steps in one commit at most.
     batch: u32,
+    loss: Loss,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +66,7 @@ enum Engine {
 impl Scenario {
     /// A scenario of this life, with at least so many points at which it can be cut.
     pub(crate) fn new(least: usize, life: Play) -> Self {
-        Self { set: |_| {}, lives: vec![life], depth: 1, least, policies: &[Policy::Ask, Policy::Resume] }
+        Self { set: |_| {}, lives: vec![life], depth: 1, least, policies: &[Policy::Ask, Policy::Resume], losses: &[] }
     }
 
     /// Changes the world before it begins.
@@ -85,6 +90,12 @@ impl Scenario {
     /// Only under this policy.
     pub(crate) fn under(mut self, policies: &'static [Policy]) -> Self {
         self.policies = policies;
+        self
+    }
+
+    /// Whatever may become of what was not synced, becomes of it each time.
+    pub(crate) fn under_every_loss(mut self) -> Self {
+        self.losses = &LOSSES;
         self
     }
 
@@ -118,10 +129,13 @@ impl Scenario {
         let mut variants = Vec::new();
         for policy in self.policies.iter().copied() {
             for keyed in [false, true] {
-                variants.push(Variant { engine: Engine::Memory, policy, keyed, batch: if keyed { 1 } else { 512 } });
+                let next = [LOSSES[variants.len() % LOSSES.len()]];
+                for loss in if self.losses.is_empty() { &next } else { self.losses } {
+                    variants.push(Variant { engine: Engine::Memory, policy, keyed, batch: if keyed { 1 } else { 512 }, loss: *loss });
+                }
             }
         }
-        variants.push(Variant { engine: Engine::Sqlite, policy: self.policies[0], keyed: false, batch: 512 });
+        variants.push(Variant { engine: Engine::Sqlite, policy: self.policies[0], keyed: false, batch: 512, loss: Loss::Unsynced });
         variants
     }
 
@@ -150,7 +164,7 @@ impl Scenario {
         let stage = world.stage("stage");
         stage.set_mood(|mood| *mood = Mood::default());
         let report = self.recover(&mut world, &stage, &mut cuts, &mut points);
-        let evidence = Evidence::gather(&world, &player, variant.keyed, folder.path());
+        let evidence = Evidence::gather(&world, &player, variant.keyed);
         guarantees::check(&evidence, &report);
         Played { points, labels, text: world.text() }
     }
@@ -181,7 +195,7 @@ impl Scenario {
         world.settings.recovery.crash_loop.starts = 0;
         world.settings.ledger.batch = variant.batch;
         world.set_agent(player.clone());
-        world.set_marker(folder.join("clean"));
+        world.set_disk(Disk::new(variant.loss));
         world.add_stage("stage", Abilities { idempotent: variant.keyed, ..Stage::plain() });
         (self.set)(&mut world);
         match variant.engine {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{secs, world};
 use switchboard_actors::ledger::{Ending, Knowledge, Question};
-use switchboard_actors::marker;
+use switchboard_actors::marker::{Flag, Found};
 use switchboard_actors::shutdown::{Phase, ShutdownKind};
 use switchboard_actors::testkit::world::World;
 
@@ -37,12 +37,12 @@ fn g08_a_clean_end_leaves_a_flag_that_the_next_life_uses_once() {
             assert!(!path.exists());
             life.shut_down(ShutdownKind::Update).await;
         });
-        let marker::Found::Whole(flag) = marker::read(path) else { panic!("no flag") };
+        let Found::Whole(flag) = Flag::at(path).read() else { panic!("no flag") };
         assert_eq!((flag.kind, flag.census), (ShutdownKind::Update, 1));
         assert_eq!(endings(&mut world), [Some(Ending::Clean), None]);
         assert!(!path.exists(), "it was consumed");
         // That life was cut, and the flag of the one before is no excuse for it.
-        marker::write(path, &flag).expect("it can be written");
+        Flag::at(path).write(&flag).expect("it can be written");
         assert_eq!(endings(&mut world)[0], Some(Ending::Killed { phase: None }));
     });
 }

@@ -45,6 +45,8 @@ pub enum Event {
     Accepted(DeliveryId),
     /// A step was committed, and came to this.
     Committed(Step, Done),
+    /// The names in the directory of the flag were made durable.
+    Synced,
     /// A platform has a new message.
     Sent {
         /// Which platform.
