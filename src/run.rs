@@ -151,7 +151,9 @@ impl Life {
         let watchdog = Watchdog::start().map_err(broken("the watchdog's thread cannot be started"))?;
         let intent = Intent::default();
         orphans::adopt().map_err(broken("orphans cannot be looked after"))?;
-        let signals = signals::listen(intent.clone()).map_err(broken("signals cannot be heard"))?;
+        let budgets = &config.settings.shutdown;
+        let within = budgets.grace.max(budgets.least()) + budgets.margin;
+        let signals = signals::listen(intent.clone(), watchdog.clone(), within).map_err(broken("signals cannot be heard"))?;
         crate::handover::unblock_signals();
         Ok(Self { release, on_trial, config, state, lock, ledger, ledger_id, listeners, token, watchdog, intent, signals })
     }

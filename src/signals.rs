@@ -25,6 +25,7 @@ use tokio::sync::mpsc;
 
 use crate::exit::Exit;
 use crate::foreign::one_line;
+use crate::watchdog::Watchdog;
 
 /// A terminal and a service manager often send the same signal twice; nobody presses twice so fast on purpose.
 const TOGETHER: Duration = Duration::from_millis(500);
@@ -140,9 +141,11 @@ impl Intent {
 /// Begins to hear signals. What they come to arrives in the channel; the third ends the process by itself, with the code of the
 /// intent.
 ///
+/// A first wish to go arms the watchdog here, so that the process ends `within` of it even if the gateway no longer hears anything.
+///
 /// # Errors
 /// When the system refuses a handler or a thread.
-pub fn listen(intent: Intent) -> io::Result<mpsc::Receiver<Heard>> {
+pub fn listen(intent: Intent, watchdog: Watchdog, within: Duration) -> io::Result<mpsc::Receiver<Heard>> {
     let mut signals = SignalsInfo::<WithOrigin>::new([SIGTERM, SIGINT, SIGUSR1, SIGHUP])?;
     let (effects, heard) = mpsc::channel(WAITING);
     let start = Instant::now();
@@ -156,9 +159,18 @@ pub fn listen(intent: Intent) -> io::Result<mpsc::Receiver<Heard>> {
                 _ => Signal::Hup,
             };
             for effect in presses.step(start.elapsed(), signal, intent.exit_code().is_some()) {
-                if let Effect::ExitNow(_) = effect {
-                    let code = intent.exit_code().unwrap_or(Exit::Done.code());
-                    signal_hook::low_level::exit(i32::from(code));
+                match effect {
+                    Effect::ExitNow(_) => {
+                        let code = intent.exit_code().unwrap_or(Exit::Done.code());
+                        signal_hook::low_level::exit(i32::from(code));
+                    }
+                    Effect::Stop(_) | Effect::Restart(_) => {
+                        let exit = if matches!(effect, Effect::Stop(_)) { Exit::Done } else { Exit::Restart };
+                        // One that joins changes what was wanted, not the time that was granted.
+                        watchdog.arm(if intent.exit_code().is_none() { within } else { Duration::MAX }, exit);
+                        intent.going_down(exit);
+                    }
+                    Effect::Hurry(_) | Effect::Reload(_) | Effect::Ignored(_) => {}
                 }
                 // A full channel means that the gateway hangs: the next signal but one ends it.
                 _ = effects.try_send(Heard { effect, sender: origin.process.as_ref().map(sender) });

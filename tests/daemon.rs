@@ -14,12 +14,16 @@ mod control;
 mod crashing;
 #[path = "daemon/deploying.rs"]
 mod deploying;
+#[path = "daemon/disks.rs"]
+mod disks;
 #[path = "daemon/gateway.rs"]
 mod gateway;
 #[path = "daemon/hanging.rs"]
 mod hanging;
 #[path = "daemon/http.rs"]
 mod http;
+#[path = "daemon/marking.rs"]
+mod marking;
 #[path = "daemon/operating.rs"]
 mod operating;
 #[path = "daemon/releases.rs"]
@@ -34,5 +38,7 @@ mod starting;
 mod stopping;
 #[path = "daemon/systemd.rs"]
 mod systemd;
+#[path = "daemon/tracer.rs"]
+mod tracer;
 #[path = "daemon/updating.rs"]
 mod updating;
