@@ -166,7 +166,7 @@ impl AdapterActor {
         let way = match row.message.clone() {
             Some(message) => Way::Edit(message),
             // What it has under our key may be a draft of this.
-            None if edits && idempotent && row.state == OutboxState::Unknown => Way::SendAndEdit,
+            None if edits && idempotent && row.unsure => Way::SendAndEdit,
             None => Way::Send,
         };
         self.shared.io.spawn(async move {
@@ -326,7 +326,8 @@ impl AdapterActor {
             row.text.push_str(&self.shared.settings.texts.draft_cut.plain());
         }
         // Editing twice is editing once.
-        row.state = if row.state == OutboxState::Unknown && row.message.is_none() { OutboxState::Unknown } else { OutboxState::Due };
+        row.state = OutboxState::Due;
+        row.unsure &= row.message.is_none();
         Some(row)
     }
 }
@@ -375,7 +376,7 @@ impl Handler<Deliver> for AdapterActor {
                 drafts::Finished::Shown(message) => first.message = Some(message),
                 drafts::Finished::OnItsWay => return self.drafts.hold(rows),
                 // A platform that takes our key may have the draft under it, and would keep that.
-                drafts::Finished::Unsure if self.platform.abilities().idempotent => first.state = OutboxState::Unknown,
+                drafts::Finished::Unsure if self.platform.abilities().idempotent => first.unsure = true,
                 drafts::Finished::Unsure => {}
                 drafts::Finished::Never => {}
             }

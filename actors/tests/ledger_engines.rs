@@ -87,6 +87,7 @@ impl Player {
             valid_until: b.is_multiple_of(2).then(|| Wall(self.now + 1000)),
             message: None,
             reason: None,
+            unsure: false,
             at: Wall(self.now),
         }
     }

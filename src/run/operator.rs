@@ -77,7 +77,9 @@ impl Operator {
                 other => unexpected(other),
             },
             Request::Outbox => match self.inquire(Question::Outbox).await {
-                Ok(Knowledge::Outbox(rows)) => Response::Outbox { rows: rows.into_iter().map(line).collect() },
+                Ok(Knowledge::Outbox(rows)) => {
+                    Response::Outbox { rows: rows.into_iter().filter(|row| !row.is_given_up()).map(line).collect() }
+                }
                 other => unexpected(other),
             },
             Request::Pairs => match self.inquire(Question::Pairs { at: Clock::system().wall() }).await {
@@ -88,7 +90,7 @@ impl Operator {
             Request::TurnDrop { turn } => self.order(Order::DropTurn(turn), "no such turn that was cut or parked").await,
             Request::OutboxRetry { id } => self.order(Order::RetryOutbox(id), "no such reply that failed").await,
             Request::OutboxDrop { id } => {
-                self.order(Order::DropOutbox(id), "no such reply that could still be sent; a dead one is given up already").await
+                self.order(Order::DropOutbox(id), "no such reply that could still be sent, or it is given up already").await
             }
             Request::PairApprove { code } => self.order(Order::Approve(code.to_uppercase()), "no such code, or it is too old").await,
             Request::PairRevoke { adapter, user } => {
@@ -145,7 +147,7 @@ impl Operator {
             _ => 0,
         };
         let owed = match self.inquire(Question::Outbox).await {
-            Ok(Knowledge::Outbox(rows)) => rows.len(),
+            Ok(Knowledge::Outbox(rows)) => rows.iter().filter(|row| !row.is_given_up()).count(),
             _ => 0,
         };
         let last_end = match self.inquire(Question::Instances { most: 1 }).await {

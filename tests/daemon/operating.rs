@@ -89,7 +89,9 @@ fn g18_a_dead_reply_is_listed_with_its_reason_and_sent_again() {
     check(&home.run(&["status"]), 0, "2 not delivered");
     home.telegram.fail_chat(1, None);
     for (row, words) in dead.iter().zip(["one", "two"]) {
-        check(&home.run(&["outbox", "drop", row[0]]), 1, "a dead one is given up already");
+        check(&home.run(&["outbox", "drop", row[0]]), 0, "done");
+        assert!(rows(&home.done(&["outbox", "list"])).iter().all(|listed| listed[0] != row[0]), "nobody has to look after it any more");
+        check(&home.run(&["outbox", "drop", row[0]]), 1, "it is given up already");
         check(&home.run(&["outbox", "retry", row[0]]), 0, "done");
         home.told(1, &format!("You said: {words}"));
     }

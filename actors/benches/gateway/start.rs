@@ -136,6 +136,7 @@ impl Past {
             valid_until: None,
             message: None,
             reason: None,
+            unsure: false,
             at: self.at,
         }
     }

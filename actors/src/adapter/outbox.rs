@@ -347,7 +347,7 @@ impl Outbox {
     fn send_recorded(&mut self, id: OutboxId, effects: &mut Vec<Effect>) {
         let Some(Flight::Reply(chat)) = self.flying.get(&id) else { return };
         let Some(letter) = self.lanes.get_mut(chat).and_then(|lane| lane.rows.front_mut()) else { return };
-        let repeat = letter.row.state == OutboxState::Unknown && !self.bounds.idempotent;
+        let repeat = letter.row.unsure && !self.bounds.idempotent;
         letter.row.tries += 1;
         effects.push(Effect::Send { row: letter.row.clone(), repeat });
     }
@@ -378,9 +378,7 @@ impl Outbox {
                 true
             }
             Err(SpeakError::RetryAfter { after, room_only }) => {
-                letter.row.state = OutboxState::Failed;
-                let reason = "the platform's rate limit".to_owned();
-                effects.push(Effect::Note(id, Fate::Failed { not_before: wall.plus(after), reason }));
+                effects.push(Effect::Note(id, letter.put_off(wall.plus(after), "the platform's rate limit".into())));
                 if room_only {
                     lane.not_before = now + after;
                 } else {
@@ -389,18 +387,19 @@ impl Outbox {
                 false
             }
             Err(error @ (SpeakError::Broken(_) | SpeakError::Unknown(_))) => {
+                letter.row.unsure |= matches!(error, SpeakError::Unknown(_));
                 let failures = letter.row.tries.max(1);
                 if failures >= self.bounds.max_tries {
+                    if letter.row.unsure {
+                        // So that it is known, should an operator send it again.
+                        effects.push(Effect::Note(id, letter.put_off(wall, error.to_string())));
+                    }
                     effects.push(Effect::Note(id, Fate::Dead { reason: error.to_string() }));
                     true
                 } else {
                     let wait = backoff(self.bounds.retry_first, self.bounds.retry_most, failures - 1, 1.0);
                     lane.not_before = now + wait;
-                    let (not_before, reason) = (wall.plus(wait), error.to_string());
-                    let unknown = matches!(error, SpeakError::Unknown(_)) || letter.row.state == OutboxState::Unknown;
-                    letter.row.state = if unknown { OutboxState::Unknown } else { OutboxState::Failed };
-                    let fate = if unknown { Fate::Unknown { not_before, reason } } else { Fate::Failed { not_before, reason } };
-                    effects.push(Effect::Note(id, fate));
+                    effects.push(Effect::Note(id, letter.put_off(wall.plus(wait), error.to_string())));
                     false
                 }
             }
@@ -459,6 +458,14 @@ impl Outbox {
         let waits = |lane: &Lane| !self.connected || self.hold.max(lane.not_before) > before;
         let notices_wait = self.notices.is_empty() || !self.connected || self.hold > before;
         self.flying.is_empty() && notices_wait && self.lanes.values().all(waits)
+    }
+}
+
+impl Letter {
+    /// Another time. What may have arrived once may have arrived whatever came of a later try.
+    fn put_off(&mut self, not_before: Wall, reason: String) -> Fate {
+        self.row.state = if self.row.unsure { OutboxState::Unknown } else { OutboxState::Failed };
+        if self.row.unsure { Fate::Unknown { not_before, reason } } else { Fate::Failed { not_before, reason } }
     }
 }
 

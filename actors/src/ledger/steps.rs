@@ -540,9 +540,14 @@ pub struct OutboxRow {
     pub message: Option<MessageId>,
     /// Why it failed last.
     pub reason: Option<String>,
+    /// A try of which nobody knows what came of it: another may be a repeat, for as long as the row stands.
+    pub unsure: bool,
     /// When it was written.
     pub at: Wall,
 }
+
+/// The moment before which nothing is sent that an operator gave up.
+pub(crate) const NEVER: Wall = Wall(i64::MAX);
 
 impl OutboxRow {
     /// A message that is to go out at once, and nothing else said of it: one part, nobody's, about to be sent.
@@ -562,8 +567,14 @@ impl OutboxRow {
             valid_until: None,
             message: None,
             reason: None,
+            unsure: false,
             at,
         }
+    }
+
+    /// Whether an operator gave it up: nobody has to look after it any more, though it can still be sent.
+    pub fn is_given_up(&self) -> bool {
+        self.state == OutboxState::Dead && self.not_before == NEVER
     }
 }
 

@@ -1,8 +1,9 @@
 //! Replies on their way out: in order, resumed, marked when they may be repeats, dead when they are refused.
 
 use super::{secs, world};
-use switchboard_actors::ledger::{Knowledge, OutboxState, Question};
+use switchboard_actors::ledger::{Done, Knowledge, OutboxState, Question};
 use switchboard_actors::platform::Abilities;
+use switchboard_actors::protocol::Order;
 use switchboard_actors::shutdown::ShutdownKind;
 use switchboard_actors::testkit::stage::Stage;
 
@@ -13,6 +14,28 @@ fn g04_an_unknown_send_is_repeated_with_a_mark() {
         life.stage("stage").set_mood(|mood| mood.mumbling = true);
         life.say("7", "alice", "hello").await;
         life.stage("stage").set_mood(|mood| mood.mumbling = false);
+        life.pass(secs(5)).await;
+    });
+    assert_eq!(world.stage("stage").heard_in("7"), ["hello: done", "🔁 (possibly a repeat) hello: done"]);
+}
+
+#[test]
+fn g04_a_dead_reply_that_may_have_arrived_says_so_when_an_operator_sends_it_again() {
+    let (mut world, _) = world();
+    world.settings.outbox.max_tries = 1;
+    let dead = |life: Knowledge| match life {
+        Knowledge::Outbox(rows) => rows.into_iter().find(|row| row.state == OutboxState::Dead).map(|row| row.id),
+        other => panic!("{other:?}"),
+    };
+    world.life(async |life| {
+        life.stage("stage").set_mood(|mood| mood.mumbling = true);
+        life.say("7", "alice", "hello").await;
+    });
+    world.life(async |life| {
+        life.stage("stage").set_mood(|mood| mood.mumbling = false);
+        let id = dead(life.inquire(Question::Outbox).await).expect("it was tried once");
+        let done = life.gateway.supervisor.send(Order::RetryOutbox(id)).await.expect("the supervisor answers");
+        assert_eq!(done, Ok(Done::Ok));
         life.pass(secs(5)).await;
     });
     assert_eq!(world.stage("stage").heard_in("7"), ["hello: done", "🔁 (possibly a repeat) hello: done"]);

@@ -24,6 +24,7 @@ fn row(id: u64, room: &str, what: What, state: OutboxState) -> OutboxRow {
         valid_until: Some(Wall(50_000)),
         message: None,
         reason: None,
+        unsure: state == OutboxState::Unknown,
         at: Wall(0),
     }
 }
@@ -167,6 +168,22 @@ fn g04_what_may_have_arrived_is_marked_unless_the_platform_takes_our_key() {
     };
     check(bounds(), unknown("send 1 again"));
     check(Bounds { idempotent: true, ..bounds() }, unknown("send 1"));
+}
+
+#[test]
+fn g04_what_may_have_arrived_once_is_marked_whatever_came_of_it_since() {
+    let life = vec![
+        (0, reply("1", &[1]), "send 1"),
+        (0, failed(1, SpeakError::Unknown("no answer".into())), "unknown 1, wake 1"),
+        (1, Event::Tick, "record 1"),
+        (1, recorded(1), "send 1 again"),
+        (1, failed(1, busy(5, true)), "unknown 1, wake 6"),
+        (6, Event::Tick, "record 1"),
+        (6, recorded(1), "send 1 again"),
+        // It is dead, and the ledger knows what to say should an operator send it again.
+        (6, failed(1, SpeakError::Broken("down".into())), "unknown 1, dead 1, settled 1"),
+    ];
+    check(Bounds { max_tries: 2, ..bounds() }, life);
 }
 
 #[test]

@@ -219,7 +219,6 @@ fn operator(s: &mut Script) {
     s.fate(id, Fate::Sending);
     s.again(Step::OutboxDrop { id }, Done::Lost);
     s.fate(id, Fate::Dead { reason: "blocked".into() });
-    s.again(Step::OutboxDrop { id }, Done::Lost);
     let done = s.step(Step::OutboxRetry { id, at: Wall(5) });
     s.same(done, Done::Ok);
     let rows = s.outbox();
@@ -227,7 +226,18 @@ fn operator(s: &mut Script) {
     let done = s.step(Step::OutboxDrop { id });
     s.same(done, Done::Ok);
     let rows = s.outbox();
-    s.same(rows[0].state, OutboxState::Dead);
+    s.same((rows[0].state, rows[0].is_given_up()), (OutboxState::Dead, true));
+    s.again(Step::OutboxDrop { id }, Done::Lost);
+    let done = s.step(Step::OutboxRetry { id, at: Wall(5) });
+    s.same(done, Done::Ok);
+    s.fate(id, Fate::Dead { reason: "blocked again".into() });
+    let rows = s.outbox();
+    s.same(rows[0].is_given_up(), false);
+    // One that died by itself is given up, too, and keeps its reason.
+    let done = s.step(Step::OutboxDrop { id });
+    s.same(done, Done::Ok);
+    let rows = s.outbox();
+    s.same((rows[0].is_given_up(), rows[0].reason.clone()), (true, Some("blocked again".into())));
     s.again(Step::OutboxRetry { id: OutboxId(Seq(999)), at: Wall(5) }, Done::Lost);
     let (_, id) = s.talk("may have arrived");
     s.fate(id, Fate::Sending);
@@ -236,6 +246,15 @@ fn operator(s: &mut Script) {
     s.same(done, Done::Ok);
     let rows = s.outbox();
     s.same((rows[1].state, rows[1].not_before), (OutboxState::Unknown, Wall(5)));
+    // Whatever became of it since: it may have arrived.
+    s.fate(id, Fate::Sending);
+    s.fate(id, Fate::Failed { not_before: Wall(99), reason: "wait".into() });
+    s.fate(id, Fate::Sending);
+    s.fate(id, Fate::Dead { reason: "blocked".into() });
+    let done = s.step(Step::OutboxRetry { id, at: Wall(5) });
+    s.same(done, Done::Ok);
+    let rows = s.outbox();
+    s.same((rows[1].state, rows[1].unsure), (OutboxState::Unknown, true));
 }
 
 fn lines(s: &mut Script) {

@@ -204,6 +204,7 @@ impl Script {
             valid_until: None,
             message: None,
             reason: None,
+            unsure: false,
             at: self.now,
         }
     }

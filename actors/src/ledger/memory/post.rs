@@ -3,6 +3,7 @@
 use super::books::{Books, Posted, clash};
 use crate::clock::Wall;
 use crate::ids::{OutboxId, TurnId};
+use crate::ledger::steps::NEVER;
 use crate::ledger::{Done, Fate, OutboxRow, OutboxState, TurnState, What};
 
 impl Books {
@@ -126,7 +127,7 @@ impl Books {
                 row.reason = Some(reason.clone());
             }
             Fate::Unknown { not_before, reason } => {
-                row.state = OutboxState::Unknown;
+                (row.state, row.unsure) = (OutboxState::Unknown, true);
                 row.not_before = *not_before;
                 row.reason = Some(reason.clone());
             }
@@ -141,10 +142,8 @@ impl Books {
     pub(super) fn outbox_retry(&mut self, id: OutboxId, at: Wall) -> Done {
         match self.outbox.get_mut(&id).map(|posted| &mut posted.row) {
             Some(row) if matches!(row.state, OutboxState::Dead | OutboxState::Failed | OutboxState::Unknown) => {
-                // One that may have arrived stays unknown, so that its repeat says that it may be one.
-                if row.state != OutboxState::Unknown {
-                    row.state = OutboxState::Due;
-                }
+                // One that may have arrived is unknown again, so that its repeat says that it may be one.
+                row.state = if row.unsure { OutboxState::Unknown } else { OutboxState::Due };
                 row.tries = 0;
                 row.not_before = at;
                 Done::Ok
@@ -157,8 +156,14 @@ impl Books {
     pub(super) fn outbox_drop(&mut self, id: OutboxId) -> Done {
         let orphan = self.is_orphan(id);
         match self.outbox.get_mut(&id).map(|posted| &mut posted.row) {
+            Some(row) if row.state == OutboxState::Dead && row.not_before == NEVER => Done::Lost,
+            // Why it is dead is more than who gave it up.
+            Some(row) if row.state == OutboxState::Dead => {
+                row.not_before = NEVER;
+                Done::Ok
+            }
             Some(row) if orphan || matches!(row.state, OutboxState::Due | OutboxState::Failed | OutboxState::Unknown) => {
-                row.state = OutboxState::Dead;
+                (row.state, row.not_before) = (OutboxState::Dead, NEVER);
                 row.reason = Some("given up by an operator".into());
                 Done::Ok
             }

@@ -412,7 +412,7 @@ impl Books {
         }
         for row in self.outbox.values_mut().map(|posted| &mut posted.row) {
             if row.state == OutboxState::Sending {
-                row.state = OutboxState::Unknown;
+                (row.state, row.unsure) = (OutboxState::Unknown, true);
                 row.reason = Some("the gateway went down while it was being sent".into());
             }
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::books::{Books, InboxState, is_cut, is_open};
 use crate::clock::Wall;
 use crate::ids::{AdapterName, ChatId, OutboxId, Seq, SessionKey, TurnId};
+use crate::ledger::steps::NEVER;
 use crate::ledger::{Done, OutboxState, TurnState, What};
 
 /// Instances that are kept whatever their age: the crash-loop count reads 32 of them.
@@ -110,7 +111,7 @@ impl Books {
         }
         for row in self.outbox.values_mut().map(|posted| &mut posted.row) {
             if row.chat.adapter == *adapter && !matches!(row.state, OutboxState::Sent | OutboxState::Dead) {
-                row.state = OutboxState::Dead;
+                (row.state, row.not_before) = (OutboxState::Dead, NEVER);
                 row.reason = Some("its adapter was dropped".into());
                 dropped += 1;
             }

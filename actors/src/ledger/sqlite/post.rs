@@ -7,6 +7,7 @@ use super::rows::{self, Text, found, int};
 use super::{Book, Outcome, Stop};
 use crate::clock::Wall;
 use crate::ids::{OutboxId, TurnId};
+use crate::ledger::steps::NEVER;
 use crate::ledger::{Done, Fate, NoticeKind, OutboxRow, OutboxState, What, Word};
 
 /// A reply that still has to reach its chat (of `outbox o`); drafts only once no running turn will finish them.
@@ -120,8 +121,8 @@ impl Book {
         let (word, notice, scope) = columns(&row.what);
         let sql =
             "INSERT INTO outbox (id, chat, session, turn, attempt, word, notice, scope, part, text, reply_to, state, tries, not_before,
-               valid_until, message, reason, at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
+               valid_until, message, reason, at, unsure)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
         self.conn.prepare_cached(sql)?.execute(params![
             int(row.id.0),
             chat,
@@ -141,6 +142,7 @@ impl Book {
             row.message.as_ref().map(|message| message.as_str()),
             row.reason,
             row.at.0,
+            row.unsure,
         ])?;
         Ok(())
     }
@@ -172,23 +174,25 @@ impl Book {
     }
 
     fn put_off(&self, id: i64, state: OutboxState, not_before: Wall, reason: &str) -> rusqlite::Result<usize> {
-        let sql = "UPDATE outbox SET state = ?2, not_before = ?3, reason = ?4 WHERE id = ?1 AND state NOT IN ('sent', 'dead')";
+        let sql = "UPDATE outbox SET state = ?2, not_before = ?3, reason = ?4, unsure = unsure OR ?2 = 'unknown'
+             WHERE id = ?1 AND state NOT IN ('sent', 'dead')";
         self.conn.prepare_cached(sql)?.execute(params![id, state.text(), not_before.0, reason])
     }
 
     pub(super) fn outbox_retry(&mut self, id: OutboxId, at: Wall) -> Outcome {
-        // One that may have arrived stays unknown, so that its repeat says that it may be one.
-        let sql = "UPDATE outbox SET state = CASE state WHEN 'unknown' THEN state ELSE 'due' END, tries = 0, not_before = ?2
+        // One that may have arrived is unknown again, so that its repeat says that it may be one.
+        let sql = "UPDATE outbox SET state = CASE WHEN unsure THEN 'unknown' ELSE 'due' END, tries = 0, not_before = ?2
              WHERE id = ?1 AND state IN ('dead', 'failed', 'unknown')";
         Ok(hit(self.conn.prepare_cached(sql)?.execute(params![int(id.0), at.0])?))
     }
 
     /// What is under way cannot be given up: its fate is not ours to tell.
     pub(super) fn outbox_drop(&mut self, id: OutboxId) -> Outcome {
-        let sql =
-            "UPDATE outbox SET state = 'dead', reason = 'given up by an operator' WHERE id = ?1 AND (state IN ('due', 'failed', 'unknown')
-             OR (state = 'draft' AND NOT EXISTS (SELECT 1 FROM turn t WHERE t.id = outbox.turn AND t.state = 'running')))";
-        Ok(hit(self.conn.prepare_cached(sql)?.execute([int(id.0)])?))
+        // Why it is dead is more than who gave it up.
+        let sql = "UPDATE outbox SET reason = CASE state WHEN 'dead' THEN reason ELSE 'given up by an operator' END, state = 'dead', not_before = ?2
+             WHERE id = ?1 AND (state IN ('due', 'failed', 'unknown') OR (state = 'dead' AND not_before <> ?2)
+               OR (state = 'draft' AND NOT EXISTS (SELECT 1 FROM turn t WHERE t.id = outbox.turn AND t.state = 'running')))";
+        Ok(hit(self.conn.prepare_cached(sql)?.execute(params![int(id.0), NEVER.0])?))
     }
 }
 

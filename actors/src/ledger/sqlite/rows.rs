@@ -48,7 +48,7 @@ texts! {
 
 /// The columns of an outbox row as [`outbox_row`] reads them, of `outbox o` joined by [`OUTBOX_JOIN`].
 pub(super) const OUTBOX_COLUMNS: &str = "o.id, c.adapter, c.room, c.thread, s.id, sc.adapter, sc.room, sc.thread, s.member, o.turn, o.word, \
-     o.notice, o.scope, o.part, o.text, o.reply_to, o.state, o.tries, o.not_before, o.valid_until, o.message, o.reason, o.at";
+     o.notice, o.scope, o.part, o.text, o.reply_to, o.state, o.tries, o.not_before, o.valid_until, o.message, o.reason, o.at, o.unsure";
 /// What [`OUTBOX_COLUMNS`] needs beside the row.
 pub(super) const OUTBOX_JOIN: &str =
     "JOIN chat c ON c.id = o.chat LEFT JOIN session s ON s.id = o.session LEFT JOIN chat sc ON sc.id = s.chat";
@@ -138,6 +138,7 @@ pub(super) fn outbox_row(row: &Row<'_>) -> rusqlite::Result<OutboxRow> {
         message: maybe_id::<MessageId>(row, 20)?,
         reason: row.get(21)?,
         at: wall(row, 22)?,
+        unsure: row.get(23)?,
     })
 }
 

@@ -27,6 +27,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 1, oldest_reader: 1, sql: FIRST },
     Migration { number: 2, oldest_reader: 2, sql: APPROVALS_AND_CHILDREN },
     Migration { number: 3, oldest_reader: 2, sql: HISTORY },
+    Migration { number: 4, oldest_reader: 2, sql: UNSURE },
 ];
 
 /// What is open is found through partial indexes that hold everything recovery asks for: they stay as small as the open work, and
@@ -111,6 +112,12 @@ CREATE TABLE child (
 /// Why an instance went down.
 const HISTORY: &str = "
 ALTER TABLE instance ADD COLUMN why TEXT;
+";
+
+/// Whether a row may have arrived, also once it was given up and is sent again.
+const UNSURE: &str = "
+ALTER TABLE outbox ADD COLUMN unsure INTEGER NOT NULL DEFAULT 0;
+UPDATE outbox SET unsure = 1 WHERE state NOT IN ('sent', 'dead') AND state = 'unknown';
 ";
 
 /// What the meta table says.

@@ -530,7 +530,7 @@ impl Book {
             let sql = "UPDATE turn SET strikes = strikes + 1, since = ?2, cause = NULL WHERE id = ?1";
             self.conn.prepare_cached(sql)?.execute([int(turn.0), at.0])?;
         }
-        let sql = "UPDATE outbox SET state = 'unknown', reason = 'the gateway went down while it was being sent'
+        let sql = "UPDATE outbox SET state = 'unknown', unsure = 1, reason = 'the gateway went down while it was being sent'
              WHERE state NOT IN ('sent', 'dead') AND state = 'sending'";
         self.conn.prepare_cached(sql)?.execute([])?;
         Ok(Done::Ok)

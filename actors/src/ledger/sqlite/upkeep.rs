@@ -7,6 +7,7 @@ use super::rows::{self, found, int};
 use super::{Book, Outcome};
 use crate::clock::Wall;
 use crate::ids::{AdapterName, TurnId};
+use crate::ledger::steps::NEVER;
 use crate::ledger::{Done, TurnState};
 
 /// Instances that are kept whatever their age: the crash-loop count reads 32 of them.
@@ -110,9 +111,9 @@ impl Book {
         }
         dropped += turns.len();
         dropped += self.conn.execute(
-            "UPDATE outbox SET state = 'dead', reason = 'its adapter was dropped'
+            "UPDATE outbox SET state = 'dead', reason = 'its adapter was dropped', not_before = ?2
              WHERE state NOT IN ('sent', 'dead') AND chat IN (SELECT id FROM chat WHERE adapter = ?1)",
-            name,
+            params![adapter.as_str(), NEVER.0],
         )?;
         Ok(Done::Moved(u32::try_from(dropped).unwrap_or(u32::MAX)))
     }
