@@ -64,7 +64,7 @@ pub fn run(release: &Release, mut config: Config, around: &Surroundings) -> Exit
     let supervised = config.restart.mode == RestartMode::Exit
         || (config.restart.mode == RestartMode::Auto && around.variables.get("SYSTEMD_EXEC_PID") == Some(&std::process::id().to_string()));
     let image = Image::of_this_process(&around.variables);
-    let life = match Life::open(*release, config, around) {
+    let life = match Life::open(*release, config, around, supervised) {
         Ok(life) => life,
         Err(Fault(exit, reason)) => {
             tracing::error!("{reason}");
@@ -100,6 +100,8 @@ struct End {
 /// Everything that a life needs before the first actor runs.
 struct Life {
     release: Release,
+    /// Whether somebody starts it again.
+    supervised: bool,
     on_trial: Option<OnTrial>,
     config: Config,
     state: StateDir,
@@ -114,7 +116,7 @@ struct Life {
 }
 
 impl Life {
-    fn open(release: Release, config: Config, around: &Surroundings) -> Result<Self, Fault> {
+    fn open(release: Release, config: Config, around: &Surroundings, supervised: bool) -> Result<Self, Fault> {
         let state_fault = |error: &dyn std::fmt::Display| Fault(Exit::State, error.to_string());
         let broken = |what: &'static str| move |error: std::io::Error| Fault(Exit::GaveUp, format!("{what}: {error}"));
         let handed = Handover::take(&around.variables);
@@ -155,7 +157,7 @@ impl Life {
         let within = budgets.grace.max(budgets.least()) + budgets.margin;
         let signals = signals::listen(intent.clone(), watchdog.clone(), within).map_err(broken("signals cannot be heard"))?;
         crate::handover::unblock_signals();
-        Ok(Self { release, on_trial, config, state, lock, ledger, ledger_id, listeners, token, watchdog, intent, signals })
+        Ok(Self { release, supervised, on_trial, config, state, lock, ledger, ledger_id, listeners, token, watchdog, intent, signals })
     }
 
     /// Lives until the shutdown's report is there.
@@ -188,7 +190,8 @@ impl Life {
     }
 
     async fn serve(self, io: tokio::runtime::Handle, agents: tokio::runtime::Handle) -> Result<End, Fault> {
-        let Life { release, on_trial, config, state, lock, ledger, ledger_id, listeners, token, watchdog, intent, signals } = self;
+        let Life { release, supervised, on_trial, config, state, lock, ledger, ledger_id, listeners, token, watchdog, intent, signals } =
+            self;
         let kept = listeners.iter().map(TcpListener::try_clone).collect::<Result<Vec<_>, _>>();
         let kept = kept.map_err(|error| Fault(Exit::GaveUp, format!("http.listen: the socket cannot be kept for a restart: {error}")))?;
         let mut parts = parts::build(&config).map_err(|reason| Fault(Exit::GaveUp, reason))?;
@@ -207,8 +210,8 @@ impl Life {
             version: release.version.into(),
             ledger,
             place: Place::Thread,
-            // A trial leaves the flag of the life before it as it is.
-            marker: (config.settings.ledger.engine == Engine::Sqlite && on_trial.is_none()).then(|| Flag::at(state.marker())),
+            marker: (config.settings.ledger.engine == Engine::Sqlite)
+                .then(|| Flag::at(on_trial.as_ref().map_or_else(|| state.marker(), OnTrial::marker))),
             adapters: parts.adapters,
             agents: parts.agents,
             io: io.clone(),
@@ -243,6 +246,8 @@ impl Life {
             pulse,
             url: Url::of(&config, &token, &state),
             service: Service::of_process(),
+            supervised,
+            in_place: false,
             on_trial,
         };
         let end = keeper.keep(signals, bulletins).await;
@@ -250,11 +255,9 @@ impl Life {
         _ = control.await;
         _ = tokio::time::timeout(LET_GO, server).await;
         match end {
-            Ok(report) => Ok(End {
-                exit: exit_of(report.kind),
-                handover: Some(Handover { lock, listeners: kept }),
-                in_place: keeper.on_trial.is_some_and(|trial| trial.is_over()),
-            }),
+            Ok(report) => {
+                Ok(End { exit: exit_of(report.kind), handover: Some(Handover { lock, listeners: kept }), in_place: keeper.trial_is_over() })
+            }
             Err(reason) => Err(Fault(Exit::GaveUp, reason)),
         }
     }
@@ -300,6 +303,9 @@ struct Keeper {
     pulse: Pulse,
     url: Url,
     service: Service,
+    supervised: bool,
+    /// The process outlives this life.
+    in_place: bool,
     on_trial: Option<OnTrial>,
 }
 
@@ -328,10 +334,11 @@ impl Keeper {
                         Bulletin::Ready => self.ready(),
                         Bulletin::GoingDown { kind, grace } => {
                             self.intent.going_down(exit_of(kind));
+                            self.in_place = exit_of(kind) == Exit::Restart && (!self.supervised || self.trial_is_over());
                             self.watchdog.arm(grace + self.margin, exit_of(kind));
                         }
                         Bulletin::Phase(phase) => {
-                            self.service.phase(phase, self.watchdog.left().unwrap_or_default());
+                            self.service.phase(phase, self.watchdog.left().unwrap_or_default(), self.in_place);
                             if phase == Phase::Disconnect {
                                 self.door.close();
                                 actix_rt::spawn(self.server_handle.stop(true));
@@ -344,6 +351,10 @@ impl Keeper {
                 else => return Err("the gateway's root is gone".into()),
             }
         }
+    }
+
+    fn trial_is_over(&self) -> bool {
+        self.on_trial.as_ref().is_some_and(OnTrial::is_over)
     }
 
     fn ready(&mut self) {

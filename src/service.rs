@@ -64,12 +64,13 @@ impl Service {
         tell(&news);
     }
 
-    /// A phase of the shutdown begins.
-    pub fn phase(&self, phase: Phase, left: Duration) {
+    /// A phase of the shutdown begins. A process that goes on `in_place` does not stop: once told so, the manager would end it within its limit,
+    /// however ready the next life is.
+    pub fn phase(&self, phase: Phase, left: Duration, in_place: bool) {
         match phase {
             // Before the original time-out can be over.
             Phase::Quiesce => tell(&[NotifyState::ExtendTimeoutUsec(u32::try_from(left.min(ASK).as_micros()).unwrap_or(u32::MAX))]),
-            Phase::Flush => tell(&[NotifyState::Stopping, NotifyState::Status("delivering what is due")]),
+            Phase::Flush if !in_place => tell(&[NotifyState::Stopping, NotifyState::Status("delivering what is due")]),
             _ => {}
         }
     }

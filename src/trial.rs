@@ -31,7 +31,9 @@ pub struct Trial {
     kept: PathBuf,
     undone: PathBuf,
     copy: PathBuf,
+    flag: PathBuf,
     ledger: PathBuf,
+    marker: PathBuf,
 }
 
 /// Whose trial, and how long.
@@ -108,13 +110,20 @@ impl Trial {
             kept: file("trial.kept"),
             undone: file("trial.undone"),
             copy: file("ledger.trial.sqlite3"),
+            flag: file("ledger.trial.sqlite3.clean"),
             ledger: state.ledger(),
+            marker: state.marker(),
         }
     }
 
     /// The copy of the ledger that it lives on.
     pub fn copy(&self) -> &Path {
         &self.copy
+    }
+
+    /// Its own clean flag, a copy as well: that of the life before is consumed only in the copy, and stays true if the trial is undone.
+    pub fn flag(&self) -> &Path {
+        &self.flag
     }
 
     /// Says that the next life of a version is a trial. One that was kept, but not taken over yet, stays.
@@ -212,6 +221,9 @@ impl Trial {
         if self.ledger.exists() {
             SqliteLedger::copy(&self.ledger, &self.copy).map_err(|error| self.broken(&self.copy)(&error))?;
         }
+        if let Ok(flag) = std::fs::read(&self.marker) {
+            durable::write(&self.flag, &flag).map_err(|error| self.broken(&self.flag)(&error))?;
+        }
         Ok(())
     }
 
@@ -231,8 +243,12 @@ impl Trial {
                 durable::remove(&durable::with_suffix(&self.ledger, suffix)).map_err(broken)?;
             }
             durable::rename(&self.copy, &self.ledger).map_err(broken)?;
-            self.remove_copy()?;
         }
+        // A trial that did not end well has none; that of the life before it speaks of another instance, and counts for nothing.
+        if self.flag.exists() {
+            durable::rename(&self.flag, &self.marker).map_err(broken)?;
+        }
+        self.remove_copy()?;
         durable::remove(&self.kept).map_err(broken)
     }
 

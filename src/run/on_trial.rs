@@ -1,7 +1,7 @@
 //! A life on trial: ready, and waiting for the word that keeps it. Without one it keeps itself, so that people are not left without an answer when
 //! the updater is gone.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::release::Release;
@@ -35,6 +35,11 @@ impl OnTrial {
     /// The ledger that it lives on.
     pub(super) fn ledger(&self) -> &Path {
         self.trial.copy()
+    }
+
+    /// Its clean flag.
+    pub(super) fn marker(&self) -> PathBuf {
+        self.trial.flag().to_owned()
     }
 
     pub(super) fn ready(&mut self) {

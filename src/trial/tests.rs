@@ -154,6 +154,24 @@ fn g26_taking_over_may_be_cut_anywhere() {
 }
 
 #[test]
+fn a_trial_has_a_clean_flag_of_its_own() {
+    let (home, read) = (Home::new(), |path: &Path| std::fs::read_to_string(path).unwrap_or_default());
+    let marker = home.ledger.with_file_name("clean");
+    home.serve(&OLD);
+    std::fs::write(&marker, "the old one was clean").expect("writable");
+    home.arm();
+    home.try_out(&NEW);
+    assert_eq!(read(home.trial.flag()), "the old one was clean", "it begins with that of the life before");
+    std::fs::remove_file(home.trial.flag()).expect("there");
+    assert_eq!(read(&marker), "the old one was clean", "and consumes only its copy");
+    std::fs::write(home.trial.flag(), "the trial was clean").expect("writable");
+    home.trial.keep().expect("writable");
+    home.serve(&NEW);
+    assert_eq!(read(&marker), "the trial was clean");
+    assert!(!home.trial.flag().exists());
+}
+
+#[test]
 fn a_first_start_can_be_a_trial_too() {
     let home = Home::new();
     home.arm();

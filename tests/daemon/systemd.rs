@@ -17,3 +17,5 @@ mod serving;
 mod sockets;
 #[path = "systemd/stopping.rs"]
 mod stopping;
+#[path = "systemd/updating.rs"]
+mod updating;

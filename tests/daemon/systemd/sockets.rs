@@ -8,7 +8,7 @@ use super::host::{BRIEF, Host};
 use crate::gateway::{BOUND, until};
 
 /// Connects all the time while `act` acts: how often, and how often that was refused.
-fn connections(host: &Host, act: impl FnOnce()) -> (u32, u32) {
+pub(crate) fn connections(host: &Host, act: impl FnOnce()) -> (u32, u32) {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let connecting = scope.spawn(|| {

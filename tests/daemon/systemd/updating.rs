@@ -1,0 +1,170 @@
+//! An update as operators make it: root runs it, the manager starts what comes of it, and the state belongs to a user whom nobody else knows.
+
+use std::io::{BufRead, BufReader};
+
+use super::host::{BRIEF, Host};
+use super::sockets::connections;
+use crate::gateway::until;
+use crate::releases::{Next, Releases};
+
+/// The version of the program as it was built.
+const BUILT: &str = env!("CARGO_PKG_VERSION");
+/// Run by the version that was built: whatever `current` leads to, that one is good.
+const PROGRAM: &str = concat!("/opt/switchboard/versions/", env!("CARGO_PKG_VERSION"), "/switchboard");
+const UPDATE: [&str; 6] = [PROGRAM, "update", "--dwell", "1s", "--start-limit", "8s"];
+const STATE: &str = "/var/lib/private/switchboard";
+
+/// A machine whose service can be updated.
+struct Serviced {
+    host: Host,
+    releases: Releases,
+    said: u32,
+}
+
+impl Serviced {
+    /// One that runs; none where there are no machines.
+    fn start() -> Option<Self> {
+        let releases = Releases::serve();
+        let (source, key) = (releases.address(), releases.public_key());
+        let host = Host::serving(&format!("{BRIEF}[update]\nsource = \"{source}\"\npublic_key = \"{key}\"\n"))?;
+        let mut serviced = Self { host, releases, said: 0 };
+        serviced.serves(BUILT);
+        Some(serviced)
+    }
+
+    /// Updates to this release; how it ended, and what it said.
+    fn update_to(&self, next: Next) -> (Option<i32>, String) {
+        self.releases.publish(next);
+        self.update(&[])
+    }
+
+    fn update(&self, more: &[&str]) -> (Option<i32>, String) {
+        let printed = self.host.run(&[&UPDATE, more].concat());
+        (printed.code, printed.out + &printed.err)
+    }
+
+    /// Updates, and kills the updater as soon as it has said this.
+    fn cut(&self, at: &str) {
+        let line = format!("echo $$; exec {}", UPDATE.join(" "));
+        let mut update = self.host.begin(&["sh", "-c", &line]);
+        let mut pid = String::new();
+        BufReader::new(update.stdout.take().expect("piped")).read_line(&mut pid).expect("UTF-8");
+        let mut lines = BufReader::new(update.stderr.take().expect("piped")).lines().map_while(Result::ok);
+        if lines.any(|line| line.contains(at)) {
+            self.host.done(&["kill", "-KILL", pid.trim()]);
+        }
+        update.wait().expect("ours");
+    }
+
+    /// This version is what the manager runs: it is ready, has the whole state, answers what is said now, and has answered what was said before once.
+    #[track_caller]
+    fn serves(&mut self, version: &str) {
+        let host = &self.host;
+        until(&format!("version {version} serves"), || {
+            host.status().filter(|status| status["version"] == version && status["ready"] == true && status["doing"] == "serving")
+        });
+        self.said += 1;
+        host.home.telegram.push_text(1, 1, &format!("word {}.", self.said));
+        for word in 1..=self.said {
+            let answer = format!("You said: word {word}.");
+            host.home.told(1, &answer);
+            assert_eq!(host.home.count(1, &answer), 1, "word {word}");
+        }
+        assert_eq!((host.property("ActiveState"), host.property("SubState")), ("active".into(), "running".into()));
+        let runs = host.done(&["readlink", &format!("/proc/{}/exe", host.main_pid())]);
+        assert_eq!(runs.trim(), format!("/opt/switchboard/versions/{version}/switchboard"));
+        assert_eq!(host.done(&["readlink", "/opt/switchboard/current"]).trim(), format!("versions/{version}"));
+        let user = host.done(&["stat", "--format=%u", STATE]);
+        assert_eq!(host.done(&["find", STATE, "!", "-user", user.trim()]), "", "the service cannot open what is not its own");
+        assert_eq!(host.done(&["find", STATE, "-type", "f", "-perm", "/077"]), "", "nobody else may read it");
+    }
+
+    /// Nothing of an update is left beside versions and snapshots.
+    #[track_caller]
+    fn is_tidy(&self) {
+        assert_eq!(
+            self.host.done(&["ls", "/opt/switchboard"]).split_whitespace().collect::<Vec<_>>(),
+            ["current", "update.lock", "versions"]
+        );
+        let rubbish = self.host.done(&["find", STATE, "-name", "*trial*", "-o", "-name", "*check*", "-o", "-name", "*.part"]);
+        assert_eq!(rubbish, "");
+    }
+}
+
+#[test]
+fn g26_a_service_is_updated_and_gone_back_on_and_refuses_no_connection() {
+    let Some(mut serviced) = Serviced::start() else { return };
+    serviced.releases.publish(Next::new("good", "additive"));
+    let (tries, refused) = connections(&serviced.host, || {
+        let (code, said) = serviced.update(&[]);
+        assert!(code == Some(0) && said.contains("updated from 0.1.0 to 0.2.0: it is ready and stayed so"), "{said}");
+    });
+    assert_eq!(refused, 0, "of {tries} connections");
+    serviced.serves("0.2.0");
+    serviced.is_tidy();
+    // What was installed outlives the machine's own restarts of it.
+    serviced.host.done(&["systemctl", "restart", "switchboard"]);
+    serviced.serves("0.2.0");
+    // The ledger has the newer schema, and the old version can read it.
+    let (code, said) = serviced.update(&["--to", BUILT]);
+    assert!(code == Some(0) && said.contains("updated from 0.2.0 to 0.1.0"), "{said}");
+    serviced.serves(BUILT);
+    serviced.is_tidy();
+}
+
+#[test]
+fn g26_a_service_whose_new_version_alone_can_read_the_ledger_serves_after_its_trial() {
+    let Some(mut serviced) = Serviced::start() else { return };
+    serviced.releases.publish(Next::new("good", "breaking"));
+    let (tries, refused) = connections(&serviced.host, || {
+        let (code, said) = serviced.update(&[]);
+        assert!(code == Some(0) && said.contains("proved on a copy") && said.contains("updated from 0.1.0 to 0.2.0"), "{said}");
+    });
+    assert_eq!(refused, 0, "of {tries} connections");
+    serviced.serves("0.2.0");
+    serviced.is_tidy();
+    assert_eq!(serviced.host.status().expect("it runs")["last_end"], "clean", "a trial that was kept is no crash");
+    assert!(serviced.host.done(&["switchboard", "history"]).lines().all(|line| !line.contains("flag")), "nor is the life before it");
+    serviced.host.done(&["systemctl", "restart", "switchboard"]);
+    serviced.serves("0.2.0");
+}
+
+#[test]
+fn g26_a_service_whose_new_version_is_not_proved_is_what_it_was() {
+    let Some(mut serviced) = Serviced::start() else { return };
+    serviced.host.tune("RestartSec=100ms");
+    for (nature, change, reason) in [
+        ("crashes at start", "additive", "the new instance died before it was ready (exit code 70"),
+        ("crashes at start", "breaking", "the new instance died before it was ready (exit code 70"),
+        ("never ready", "none", "no new instance came within 8s"),
+        ("dies soon", "breaking", "the new instance died"),
+        ("dies serving", "additive", "the new instance died"),
+    ] {
+        let (code, said) = serviced.update_to(Next::new(nature, change));
+        let told = said.contains("0.2.0 was not proved: ") && said.contains(reason) && said.contains("version 0.1.0 is back");
+        assert!(code == Some(1) && told && said.contains("proving 0.2.0, once more"), "{nature} {change}: {said}");
+        assert!(said.contains("journalctl -e -u switchboard.service"), "{said}");
+        serviced.serves(BUILT);
+        serviced.is_tidy();
+    }
+}
+
+#[test]
+fn g26_a_service_whose_updater_is_killed_is_finished_or_undone_by_the_next_run() {
+    let Some(mut serviced) = Serviced::start() else { return };
+    serviced.host.tune("RestartSec=100ms");
+    serviced.releases.publish(Next::new("dies soon", "breaking"));
+    for step in ["copying the ledger", "proved on a copy", "switching to 0.2.0", "proving 0.2.0", "is not proved", "switching to 0.1.0"] {
+        serviced.cut(step);
+        let (code, said) = serviced.update(&[]);
+        assert!(code == Some(1) && said.contains("was cut; going on with it") && said.contains("0.1.0 is back"), "cut at {step:?}: {said}");
+        serviced.serves(BUILT);
+        serviced.is_tidy();
+    }
+    serviced.releases.publish(Next::new("good", "breaking"));
+    serviced.cut("keeping it");
+    let (code, said) = serviced.update(&[]);
+    assert!(code == Some(0) && said.contains("was cut; going on with it"), "{said}");
+    serviced.serves("0.2.0");
+    serviced.is_tidy();
+}
