@@ -113,7 +113,12 @@ impl Layout {
             fs::rename(&beside, &target)?;
             [&directory, &self.0.join(VERSIONS), &self.0].into_iter().try_for_each(|directory| File::open(directory)?.sync_all())
         };
-        copy().map_err(broken(&target, "the program cannot be put there"))?;
+        copy().map_err(|error| {
+            // On a full disk half a program would only be in the way; what cannot be removed is no version either.
+            _ = fs::remove_file(&beside);
+            _ = fs::remove_dir(&directory);
+            broken(&target, "the program cannot be put there")(error)
+        })?;
         Ok(target)
     }
 

@@ -3,10 +3,12 @@
 //! The kernel holds it, so that it ends with its process, however that ends: a dead owner never blocks a start, and a recycled
 //! pid means nothing. What is written into the file is for the message only.
 
+use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,13 +27,19 @@ pub struct Owner {
     pub since: u64,
 }
 
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pid {}, since {}", self.pid, since(self.since))
+    }
+}
+
 /// The lock was not to be had.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another gateway lives on this state directory.
     #[error(
         "another gateway{} uses the state directory {dir}. Stop it (`switchboard stop`), or give this one a state_dir of its own",
-        .owner.as_ref().map(|owner| format!(" (pid {}, since {})", owner.pid, since(owner.since))).unwrap_or_default()
+        .owner.as_ref().map(|owner| format!(" ({owner})")).unwrap_or_default()
     )]
     Held {
         /// The directory.
@@ -56,31 +64,41 @@ impl InstanceLock {
     /// When a live process has it, or the file cannot be made.
     pub fn take(dir: &StateDir) -> Result<Self, LockError> {
         let path = dir.lock();
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|error| Unusable::new(&path, "the instance lock cannot be opened", error))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                let owner = file.read_to_string(&mut text).ok().and_then(|_| serde_json::from_str(&text).ok());
-                return Err(LockError::Held { dir: dir.path().display().to_string(), owner });
-            }
-            Err(TryLockError::Error(error)) => return Err(Unusable::new(&path, "the instance lock cannot be taken", error).into()),
+        match take(&path) {
+            Ok(file) => Ok(Self(file)),
+            Err(NotTaken::Held(owner)) => Err(LockError::Held { dir: dir.path().display().to_string(), owner }),
+            Err(NotTaken::Broken(what, source)) => Err(Unusable::new(&path, what, source).into()),
         }
-        let owner = Owner { pid: std::process::id(), since: now() };
-        let text = serde_json::to_string(&owner).expect("two numbers are JSON");
-        file.set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| file.write_all(text.as_bytes()))
-            .map_err(|error| Unusable::new(&path, "the instance lock cannot be written", error))?;
-        Ok(Self(file))
     }
+}
+
+/// Why a lock is not ours.
+#[derive(Debug)]
+pub(crate) enum NotTaken {
+    /// A live process has it; who, if it has said so yet.
+    Held(Option<Owner>),
+    /// What could not be done with its file.
+    Broken(&'static str, io::Error),
+}
+
+/// Takes the lock that is this file, and says in it whose it is.
+pub(crate) fn take(path: &Path) -> Result<File, NotTaken> {
+    let broken = |what: &'static str| move |error: io::Error| NotTaken::Broken(what, error);
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    let mut file = opened.map_err(broken("the lock cannot be opened"))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            return Err(NotTaken::Held(file.read_to_string(&mut text).ok().and_then(|_| serde_json::from_str(&text).ok())));
+        }
+        Err(TryLockError::Error(error)) => return Err(broken("the lock cannot be taken")(error)),
+    }
+    let owner = Owner { pid: std::process::id(), since: now() };
+    let text = serde_json::to_string(&owner).expect("two numbers are JSON");
+    let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes()));
+    written.map_err(broken("the lock cannot be written"))?;
+    Ok(file)
 }
 
 /// For a restart in place, which hands the lock to the next image.

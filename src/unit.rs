@@ -1,13 +1,15 @@
 //! The systemd unit that runs a gateway: found by its process, asked how it is, started anew, its log read.
 //!
 //! Everything goes through `systemctl` and `journalctl`, whose answers are stable, instead of a library for D-Bus. What stands
-//! in its file is [`mod@file`], how that comes into place [`setup`].
+//! in its file is [`mod@file`], how that comes into place [`setup`], what is in place [`installed`].
 
 pub mod file;
+pub mod installed;
 pub mod setup;
 
 use std::fmt;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use crate::exit;
 use crate::restart::proof::UnitView;
@@ -62,7 +64,8 @@ impl Unit {
 
     /// How it is now; none when the manager does not say.
     pub fn state(&self) -> Option<UnitView> {
-        let properties = "--property=ActiveState,SubState,Result,MainPID,ExecMainPID,ExecMainCode,ExecMainStatus,Job";
+        let properties =
+            "--property=ActiveState,SubState,Result,MainPID,ExecMainPID,ExecMainStartTimestampMonotonic,ExecMainCode,ExecMainStatus,Job";
         Some(view(&self.ask("systemctl", &["show", properties, &self.name])?))
     }
 
@@ -145,6 +148,7 @@ fn view(text: &str) -> UnitView {
     UnitView {
         main_pid: value("MainPID").parse().ok().filter(|pid| *pid != 0),
         last_pid: value("ExecMainPID").parse().ok().filter(|pid| *pid != 0),
+        last_start: Duration::from_micros(value("ExecMainStartTimestampMonotonic").parse().unwrap_or_default()),
         failed,
         stopped: idle && value("ActiveState") == "inactive" && value("SubState") == "dead",
         last_exit,
@@ -174,9 +178,19 @@ mod tests {
     #[test]
     fn nothing_is_given_up_while_the_manager_is_about_to_start_it() {
         let check = |text: &str, main_pid: Option<u32>, failed: Option<&str>, stopped: bool, last_exit: Option<&str>| {
-            let expected =
-                UnitView { main_pid, last_pid: Some(9), failed: failed.map(Into::into), stopped, last_exit: last_exit.map(Into::into) };
-            assert_eq!(view(&format!("{text} ExecMainPID=9").replace(' ', "\n")), expected, "{text}");
+            let expected = UnitView {
+                main_pid,
+                last_pid: Some(9),
+                last_start: Duration::from_secs(8),
+                failed: failed.map(Into::into),
+                stopped,
+                last_exit: last_exit.map(Into::into),
+            };
+            assert_eq!(
+                view(&format!("{text} ExecMainPID=9 ExecMainStartTimestampMonotonic=8000000").replace(' ', "\n")),
+                expected,
+                "{text}"
+            );
         };
         check("ActiveState=active SubState=running Result=success MainPID=7 ExecMainCode=0 ExecMainStatus=0", Some(7), None, false, None);
         check(
@@ -195,5 +209,14 @@ mod tests {
         let stopped = "ActiveState=inactive SubState=dead Result=success MainPID=0 ExecMainCode=1 ExecMainStatus=0";
         check(stopped, None, None, true, Some("exit code 0: stopped as asked"));
         check(&format!("{stopped} Job=12"), None, None, false, Some("exit code 0: stopped as asked"));
+    }
+
+    #[test]
+    fn what_was_started_before_the_manager_was_asked_does_not_count() {
+        let text =
+            "ActiveState=active\nMainPID=7\nExecMainPID=7\nExecMainCode=1\nExecMainStatus=70\nExecMainStartTimestampMonotonic=8000000";
+        let asked = |seconds| view(text).since(Duration::from_secs(seconds));
+        assert_eq!(asked(8), view(text));
+        assert_eq!((asked(9).main_pid, asked(9).last_pid, asked(9).last_exit), (None, None, None));
     }
 }

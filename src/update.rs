@@ -9,6 +9,7 @@ pub mod examine;
 pub mod journal;
 pub mod machine;
 pub mod manifest;
+pub mod process;
 pub mod source;
 pub mod subject;
 
@@ -18,15 +19,16 @@ use std::time::Duration;
 
 use semver::Version;
 
-use crate::config::{Config, Update as Settings};
+use crate::config::{Config, Faults, Surroundings, Update as Settings};
 use crate::control::client::{AskError, Sockets};
 use crate::control::{Request, Response, Status};
 use crate::exit::Exit;
 use crate::install::Layout;
 use crate::restart::proof::Limits;
+use crate::unit::installed::{Installed, Presence};
 use driver::{Driver, End};
 use journal::{Entry, Journal};
-use machine::{Outcome, Plan, Update};
+use machine::{Before, Outcome, Plan, Update};
 use manifest::{Artifact, Manifest};
 use source::Source;
 use subject::Subject;
@@ -40,10 +42,31 @@ pub struct Order {
     pub to: Option<Version>,
     /// From this place; none: the configured one.
     pub from: Option<String>,
-    /// How long a version must stay ready.
-    pub dwell: Duration,
-    /// How long it may take to be.
-    pub start_limit: Duration,
+    /// How long a version must stay ready; none: as configured.
+    pub dwell: Option<Duration>,
+    /// How long it may take to be; none: as configured.
+    pub start_limit: Option<Duration>,
+    /// The file of `--config`.
+    pub config: Option<PathBuf>,
+}
+
+impl Order {
+    /// What of it an update that was begun otherwise does not heed.
+    fn beside(&self, entry: &Entry) -> Vec<String> {
+        let (plan, limits) = (&entry.update.plan, &entry.limits);
+        let config = self.config.as_ref().and_then(|file| std::path::absolute(file).ok());
+        let time = |flag: &str, wanted: Option<Duration>, is: Duration| {
+            wanted.filter(|wanted| *wanted != is).map(|wanted| format!("{flag} {}", humantime::format_duration(wanted)))
+        };
+        let flags = [
+            self.to.as_ref().filter(|to| **to != plan.to).map(|to| format!("--to {to}")),
+            self.from.as_ref().map(|from| format!("--from {from}")),
+            config.filter(|file| entry.subject.config() != Some(file)).map(|file| format!("--config {}", file.display())),
+            time("--dwell", self.dwell, limits.dwell),
+            time("--start-limit", self.start_limit, limits.start),
+        ];
+        flags.into_iter().flatten().collect()
+    }
 }
 
 /// Why an update ended without the new version, and how the command ends for it.
@@ -76,25 +99,33 @@ pub fn layout(program: &Path) -> Result<Layout, Refusal> {
 ///
 /// # Errors
 /// When it was not achieved, and why.
-pub fn update(layout: &Layout, order: &Order, config: &Config, sockets: &Sockets, told: &mut dyn FnMut(&str)) -> Result<String, Refusal> {
+pub fn update(
+    layout: &Layout,
+    order: &Order,
+    config: Result<Config, Faults>,
+    sockets: &Sockets,
+    told: &mut dyn FnMut(&str),
+) -> Result<String, Refusal> {
     let journal = Journal::open(layout.root()).map_err(|error| refuse(&error))?;
-    let limits = Limits { leave: Duration::ZERO, start: order.start_limit, dwell: order.dwell };
+    // Before the configuration is looked at: to finish what was begun needs none.
     if let Some(entry) = journal.read().map_err(|error| refuse(&error))? {
         let Plan { from, to, .. } = &entry.update.plan;
         let cut = format!("an update from {from} to {to} was cut");
         if order.check {
             return Err(Refusal(Exit::NotAchieved, format!("{cut}; `switchboard update` finishes or undoes it")));
         }
-        told(&format!("{cut}; going on with it"));
-        return drive(Driver { layout, journal: &journal, limits, told }, entry);
+        told(&format!("{cut}; going on with it: it is about {}", entry.subject.in_words()));
+        return go_on(layout, &journal, order, entry, told);
     }
+    let config = config.map_err(|faults| Refusal(Exit::Config, faults.to_string()))?;
     let from = layout.current().and_then(|version| version.parse::<Version>().ok()).ok_or_else(|| {
         Refusal(
             Exit::Refused,
             format!("{} does not lead to a version; `switchboard service install` mends that", layout.current_program().display()),
         )
     })?;
-    let installed = |version: &Version| layout.versions().contains(&version.to_string());
+    let before_us = layout.versions();
+    let installed = |version: &Version| before_us.contains(&version.to_string());
     let to = match order.to.clone().filter(|version| installed(version) && order.from.is_none() && !order.check) {
         Some(version) => version,
         None => {
@@ -116,26 +147,74 @@ pub fn update(layout: &Layout, order: &Order, config: &Config, sockets: &Sockets
     if to == from {
         return Ok(format!("version {from} is current already"));
     }
-    let (subject, serves) = subject(layout, config, sockets)?;
+    let (subject, before) = subject(layout, &config, sockets)?;
+    if let Before::Ill(how) = &before {
+        told(&format!("the gateway is ill: {how}. Version {to} may mend that; if it does not, {from} is put back as it is"));
+    }
     told(&format!("version {to} checks the configuration and a copy of the ledger"));
-    let change =
-        examine::examine(layout, &subject, &from, &to).map_err(|reason| Refusal(Exit::NotAchieved, reason + "\nnothing was changed"))?;
-    let entry = Entry { update: Update::new(Plan { from, to, change, serves }), subject };
-    drive(Driver { layout, journal: &journal, limits, told }, entry)
+    let change = examine::examine(layout, &subject, &from, &to).map_err(|reason| {
+        if !before_us.contains(&to.to_string()) {
+            _ = layout.remove(&to.to_string()); // what stays behind is not current, and is replaced when it is fetched again
+        }
+        Refusal(Exit::NotAchieved, reason + "\nnothing was changed")
+    })?;
+    let limits = Limits {
+        leave: Duration::ZERO,
+        start: order.start_limit.unwrap_or(config.restart.start_limit),
+        dwell: order.dwell.unwrap_or(config.restart.dwell),
+    };
+    let subject = subject.without_what_its_manager_knows();
+    let entry = Entry { update: Update::new(Plan { from, to, change, before }), subject, limits };
+    drive(&mut Driver { layout, journal: &journal, limits, told }, entry)
 }
 
-/// The gateway that runs, else one that rests; whether it runs.
-fn subject(layout: &Layout, config: &Config, sockets: &Sockets) -> Result<(Subject, bool), Refusal> {
+/// Brings an update that was cut to its end, as it was begun. Whoever wanted another version hears that it is still to be done.
+fn go_on(layout: &Layout, journal: &Journal, order: &Order, entry: Entry, told: &mut dyn FnMut(&str)) -> Result<String, Refusal> {
+    let beside = order.beside(&entry);
+    if !beside.is_empty() {
+        told(&format!("it was begun without {}, and goes on so", beside.join(" ")));
+    }
+    let end = drive(&mut Driver { layout, journal, limits: entry.limits, told }, entry);
+    match &order.to {
+        Some(to) if layout.current() != Some(to.to_string()) => {
+            let (exit, words) = end.map_or_else(|Refusal(exit, words)| (exit, words), |words| (Exit::NotAchieved, words));
+            Err(Refusal(exit, format!("{words}\nrun this again for version {to}")))
+        }
+        _ => end,
+    }
+}
+
+/// The gateway that runs, else the one that a manager should run, else one that nobody runs; and how it is.
+fn subject(layout: &Layout, config: &Config, sockets: &Sockets) -> Result<(Subject, Before), Refusal> {
     let not = |reason: String| Refusal(Exit::NotAchieved, reason);
     match sockets.ask(&Request::Status) {
         Ok(Response::Status(status)) => {
             belongs(layout, &status)?;
-            Ok((Subject::running(&status, sockets).map_err(not)?.0, true))
+            let before = match status.troubled.first() {
+                Some(part) if !status.ready => Before::Ill(format!("it is not ready ({})", part.name)),
+                _ => Before::Well,
+            };
+            Ok((Subject::running(&status, sockets).map_err(not)?, before))
         }
-        Err(AskError::NoGateway { .. }) => Ok((Subject::resting(config, sockets), false)),
+        Err(AskError::NoGateway { .. }) => nobody(layout, config, sockets),
         Ok(_) => Err(not("the gateway does not say how it is; try again".into())),
         Err(error) => Err(refuse(&error)),
     }
+}
+
+/// Where nobody answers: a manager may know more.
+fn nobody(layout: &Layout, config: &Config, sockets: &Sockets) -> Result<(Subject, Before), Refusal> {
+    let not = |reason: String| Refusal(Exit::NotAchieved, reason);
+    let Some(installed) = Installed::starting(&layout.current_program(), &Surroundings::of_process().variables) else {
+        return Ok((Subject::resting(config, sockets), Before::Down));
+    };
+    let how = installed.unit.in_words().unwrap_or_else(|| format!("{} does not answer", installed.unit));
+    let before = match installed.presence {
+        Presence::Leaving => return Err(not(format!("{how}: it is being stopped. Try again when it is down"))),
+        Presence::Down => Before::Down,
+        Presence::Meant => Before::Ill(how),
+    };
+    Ok((Subject::installed(installed, sockets).map_err(not)?, before))
 }
 
 /// Refuses to update a gateway that would not notice.
@@ -153,7 +232,7 @@ fn belongs(layout: &Layout, status: &Status) -> Result<(), Refusal> {
     Err(Refusal(Exit::Refused, words))
 }
 
-fn drive(mut driver: Driver<'_>, entry: Entry) -> Result<String, Refusal> {
+fn drive(driver: &mut Driver<'_>, entry: Entry) -> Result<String, Refusal> {
     let Plan { from, to, .. } = entry.update.plan.clone();
     let by_hand = entry.subject.by_hand(driver.layout).join("\n  ");
     let end = driver.drive(entry).map_err(|error| refuse(&error))?;
@@ -164,6 +243,9 @@ fn drive(mut driver: Driver<'_>, entry: Entry) -> Result<String, Refusal> {
         End::Over(Outcome::RolledBack { reason }) => {
             not(format!("{to} was not proved: {reason}\nversion {from} is back: it is ready and stayed so\nto look further:\n  {by_hand}"))
         }
+        End::Over(Outcome::BackAsIll { reason, illness }) => not(format!(
+            "{to} was not proved: {reason}\nversion {from} is back, and as ill as it was before: {illness}\nto look further:\n  {by_hand}"
+        )),
         End::Over(Outcome::Untouched { reason }) => not(format!("{reason}\nversion {from} is still the current one")),
         End::Stuck(stuck) => not(format!(
             "version {} should run and is not proved: {}\nto look further, and to start it by hand:\n  {by_hand}\n\
@@ -245,8 +327,11 @@ impl Release {
         let download: PathBuf = folder.join(&artifact.sha256);
         self.source.fetch(artifact, &download).map_err(|error| refuse(&error))?;
         std::fs::set_permissions(&download, std::fs::Permissions::from_mode(0o755)).map_err(disk)?;
-        examine::is_version(&download, version).map_err(|reason| Refusal(Exit::NotAchieved, format!("{}: {reason}", self.place)))?;
+        if let Err(reason) = examine::is_as_signed(&download, &self.manifest) {
+            std::fs::remove_dir_all(&folder).map_err(disk)?;
+            return Err(Refusal(Exit::NotAchieved, format!("{}: {reason}", self.place)));
+        }
         layout.put(&version.to_string(), &download).map_err(|error| refuse(&error))?;
-        std::fs::remove_file(&download).map_err(disk)
+        std::fs::remove_dir_all(&folder).map_err(disk)
     }
 }

@@ -16,12 +16,16 @@ mod crashing;
 mod deploying;
 #[path = "daemon/disks.rs"]
 mod disks;
+#[path = "daemon/fetching.rs"]
+mod fetching;
 #[path = "daemon/gateway.rs"]
 mod gateway;
 #[path = "daemon/hanging.rs"]
 mod hanging;
 #[path = "daemon/http.rs"]
 mod http;
+#[path = "daemon/installed.rs"]
+mod installed;
 #[path = "daemon/marking.rs"]
 mod marking;
 #[path = "daemon/operating.rs"]

@@ -9,6 +9,7 @@ use semver::Version;
 use super::ask::{complain, sockets};
 use super::say;
 use crate::config::{Config, Surroundings};
+use crate::control::client::Sockets;
 use crate::exit::Exit;
 use crate::update::{self, Refusal};
 
@@ -43,15 +44,20 @@ impl Order {
         let program =
             std::env::current_exe().map_err(|error| Refusal(Exit::NotAchieved, format!("this program's place is not known: {error}")))?;
         let layout = update::layout(&program)?;
-        let config = Config::load(file, around).map_err(|faults| Refusal(Exit::Config, faults.to_string()))?;
-        let sockets = sockets(socket, Ok(config.clone()), around);
+        let config = Config::load(file, around);
+        let sockets = match &config {
+            Ok(config) => sockets(socket, Ok(config.clone()), around),
+            // An update that was cut knows its own.
+            Err(_) => Sockets(around.default_sockets()),
+        };
         let order = update::Order {
             check: self.check,
             to: self.to.clone(),
             from: self.from.clone(),
-            dwell: self.dwell.unwrap_or(config.restart.dwell),
-            start_limit: self.start_limit.unwrap_or(config.restart.start_limit),
+            dwell: self.dwell,
+            start_limit: self.start_limit,
+            config: file.map(Path::to_owned),
         };
-        update::update(&layout, &order, &config, &sockets, &mut |words| eprintln!("{words}"))
+        update::update(&layout, &order, config, &sockets, &mut |words| eprintln!("{words}"))
     }
 }

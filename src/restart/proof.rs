@@ -16,11 +16,12 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use switchboard_actors::ids::InstanceId;
 use switchboard_actors::texts::spoken;
 
 /// How long each part of a restart may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// For the old instance to go.
     pub leave: Duration,
@@ -59,12 +60,24 @@ pub struct UnitView {
     pub main_pid: Option<u32>,
     /// The newest process that was its main one, also when it has ended.
     pub last_pid: Option<u32>,
+    /// When that was started, on the machine's monotonic clock.
+    pub last_start: Duration,
     /// It is down and nothing is about to start it, although nobody stopped it; why, in words.
     pub failed: Option<String>,
     /// It is down because it was stopped.
     pub stopped: bool,
     /// How its last process ended, in words.
     pub last_exit: Option<String>,
+}
+
+impl UnitView {
+    /// Without the processes from before this moment of the machine's monotonic clock: they end so that a new one can come.
+    pub fn since(mut self, asked: Duration) -> Self {
+        if self.last_start < asked {
+            (self.main_pid, self.last_pid, self.last_exit) = (None, None, None);
+        }
+        self
+    }
 }
 
 /// One look.

@@ -1,5 +1,5 @@
-//! The look before the leap: the new version checks the configuration and a copy of the ledger, and the old one says whether it could still read what
-//! came of that. Nothing that is in use is touched.
+//! The look before the leap: the new version checks the configuration and a copy of the ledger, and says who can read what it made of that; the old one
+//! has to find the same. Nothing that is in use is touched.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,6 +9,7 @@ use semver::Version;
 use switchboard_actors::ledger::sqlite::SqliteLedger;
 
 use super::machine::Change;
+use super::manifest::Manifest;
 use super::subject::Subject;
 use crate::durable;
 use crate::exit::Exit;
@@ -24,27 +25,65 @@ struct Printed {
     text: String,
 }
 
-/// Whether a program is the version that it should be.
-///
-/// # Errors
-/// When it does not run here, or is another.
-pub fn is_version(program: &Path, version: &Version) -> Result<(), String> {
-    let printed = run(Command::new(program).arg("-V").env_clear().stdin(Stdio::null()))?;
-    let said = printed.text.trim();
-    match said == format!("switchboard {version}") {
-        true => Ok(()),
-        false => Err(format!("the program of version {version} says that it is {said:?}")),
+/// What a program says of itself: `switchboard 0.2.0 (ledger schema 4, oldest reader 2)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Word {
+    /// Which version it is.
+    pub version: Version,
+    /// The schema that it makes of a ledger.
+    pub schema: u32,
+    /// The oldest schema whose programs can read that.
+    pub oldest_reader: u32,
+}
+
+impl Word {
+    /// Asks a program.
+    ///
+    /// # Errors
+    /// When it does not run here, or says nothing that makes sense.
+    pub fn of(program: &Path) -> Result<Self, String> {
+        let printed = run(Command::new(program).arg("--version").env_clear().current_dir("/").stdin(Stdio::null()))?;
+        let said = printed.text.lines().next().unwrap_or_default();
+        Self::read(said).ok_or_else(|| format!("{}: it does not say which version it is, but {said:?}", program.display()))
+    }
+
+    fn read(said: &str) -> Option<Self> {
+        let (version, rest) = said.strip_prefix("switchboard ")?.split_once(" (ledger schema ")?;
+        let (schema, oldest_reader) = rest.strip_suffix(')')?.split_once(", oldest reader ")?;
+        Some(Self { version: version.parse().ok()?, schema: schema.parse().ok()?, oldest_reader: oldest_reader.parse().ok()? })
     }
 }
 
-/// Lets the new version check everything. What it does to the ledger.
+/// Whether a program is what its signed manifest says.
 ///
 /// # Errors
-/// When it, or the old one after it, finds something wrong; in words.
+/// When it does not run here, or says something else of itself.
+pub fn is_as_signed(program: &Path, manifest: &Manifest) -> Result<(), String> {
+    let word = Word::of(program)?;
+    let Manifest { version, oldest_reader, .. } = manifest;
+    if word.version != *version {
+        return Err(format!("the program of version {version} says that it is version {}", word.version));
+    }
+    if word.oldest_reader != *oldest_reader {
+        return Err(format!(
+            "the manifest says that readers of schema {oldest_reader} and newer can read what version {version} makes of a ledger; \
+             the program says schema {}",
+            word.oldest_reader
+        ));
+    }
+    Ok(())
+}
+
+/// Lets the new version check everything. What it does to the ledger: by its own word, and by what the old version finds in the copy. Both must say
+/// the same, or nobody knows whether there is a way back.
+///
+/// # Errors
+/// When it, or the old one after it, finds something wrong, or they contradict each other; in words.
 pub fn examine(layout: &Layout, subject: &Subject, from: &Version, to: &Version) -> Result<Change, String> {
     let state = subject.state();
+    let program = |version: &Version| layout.program(&version.to_string());
     let check = |version: &Version| {
-        let mut command = subject.command(&layout.program(&version.to_string()));
+        let mut command = subject.command(&program(version));
         command.arg("check");
         command
     };
@@ -52,18 +91,41 @@ pub fn examine(layout: &Layout, subject: &Subject, from: &Version, to: &Version)
         let printed = run(&mut check(to))?;
         return if printed.code == Some(0) { Ok(Change::Readable) } else { Err(objection(to, &printed)) };
     }
+    let (old, new) = (Word::of(&program(from))?, Word::of(&program(to))?);
     let copy = Copy::of(&state.ledger(), &state.path().join("ledger.check.sqlite3"))?;
     let printed = run(check(to).arg("--ledger").arg(&copy.0).arg("--upgrade"))?;
     if printed.code != Some(0) {
         return Err(objection(to, &printed));
     }
+    let made = SqliteLedger::readers(&copy.0).map_err(|error| format!("what version {to} made of a copy of the ledger: {error}"))?;
+    let change = word_on(&old, &new, made)?;
     let printed = run(check(from).arg("--ledger").arg(&copy.0))?;
-    match printed.code {
-        Some(0) => Ok(Change::Readable),
-        Some(code) if code == i32::from(Exit::State.code()) => Ok(Change::Breaking),
+    let unreadable = printed.code == Some(i32::from(Exit::State.code()));
+    match (change, printed.code) {
+        (Change::Readable, Some(0)) => Ok(change),
+        (Change::Breaking, _) if unreadable => Ok(change),
+        (Change::Readable, _) if unreadable => Err(format!(
+            "version {to} says that version {from} can read what it makes of the ledger, and that is not so:\n{}",
+            printed.text.trim()
+        )),
+        (Change::Breaking, Some(0)) => {
+            Err(format!("version {to} says that version {from} cannot read what it makes of the ledger, and version {from} reads it"))
+        }
         // It could not be gone back to.
         _ => Err(objection(from, &printed)),
     }
+}
+
+/// What the versions' own words come to; `made`: the schema of the copy that the new one brought up to date, and its oldest reader.
+fn word_on(old: &Word, new: &Word, (schema, oldest_reader): (u32, u32)) -> Result<Change, String> {
+    // A ledger of a newer schema is left as it is by a version that can read it.
+    if schema < new.schema || (schema == new.schema && oldest_reader != new.oldest_reader) {
+        return Err(format!(
+            "version {} says that it makes a ledger of schema {} for readers of schema {} and newer; it made schema {schema} for readers of {oldest_reader}",
+            new.version, new.schema, new.oldest_reader
+        ));
+    }
+    Ok(if oldest_reader <= old.schema { Change::Readable } else { Change::Breaking })
 }
 
 fn objection(version: &Version, printed: &Printed) -> String {
@@ -110,4 +172,40 @@ fn run(command: &mut Command) -> Result<Printed, String> {
     let output = child.wait_with_output().map_err(broken)?;
     let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     Ok(Printed { code: output.status.code(), text })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_says_what_it_is_as_releases_do() {
+        let said = format!("switchboard {}", crate::release::Release::THIS.in_full());
+        let (schema, oldest_reader) = crate::release::Release::THIS.schema();
+        let version = env!("CARGO_PKG_VERSION").parse().expect("a version");
+        assert_eq!(Word::read(&said), Some(Word { version, schema, oldest_reader }), "{said}");
+        for nonsense in ["", "switchboard 0.1.0", "switchboard x (ledger schema 1, oldest reader 1)", "switchboard 1.0.0 (ledger schema 1)"]
+        {
+            assert_eq!(Word::read(nonsense), None, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn g26_whether_there_is_a_way_back_is_the_oldest_readers_word() {
+        let word = |schema, oldest_reader| Word { version: Version::new(1, u64::from(schema), 0), schema, oldest_reader };
+        let check = |old: (u32, u32), new: (u32, u32), made: (u32, u32), expected: Option<Change>| {
+            assert_eq!(word_on(&word(old.0, old.1), &word(new.0, new.1), made).ok(), expected, "{old:?} {new:?} {made:?}");
+        };
+        check((3, 2), (3, 2), (3, 2), Some(Change::Readable));
+        check((3, 2), (4, 2), (4, 2), Some(Change::Readable));
+        check((3, 2), (4, 3), (4, 3), Some(Change::Readable));
+        check((3, 2), (4, 4), (4, 4), Some(Change::Breaking));
+        // Back: the newer ledger is left as it is.
+        check((5, 2), (3, 2), (5, 2), Some(Change::Readable));
+        check((5, 4), (4, 4), (5, 4), Some(Change::Readable));
+        // Another than it said, and one that was not brought up to date.
+        check((3, 2), (4, 2), (4, 4), None);
+        check((3, 2), (4, 4), (4, 2), None);
+        check((3, 2), (4, 2), (3, 2), None);
+    }
 }

@@ -1,10 +1,10 @@
 //! The journal of an update: one file beside the versions, and the lock of whoever updates.
 //!
-//! It is written before every step and is whole or not there. While it is there, an update is not over.
+//! It is written before every step and is whole or not there. While it is there, an update is not over. It says all that the next run needs to
+//! finish or undo it as it was begun, whatever that run is told; so it may hold secrets of the gateway's environment, and is for its owner alone.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::File;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::machine::Update;
 use super::subject::Subject;
 use crate::durable;
+use crate::lock::{self, Owner};
+use crate::restart::proof::Limits;
 
 /// Where an update under way is written down.
 #[derive(Debug)]
@@ -28,16 +30,23 @@ pub struct Entry {
     pub update: Update,
     /// Whom it is about.
     pub subject: Subject,
+    /// How long its versions may take, and have to stay.
+    pub limits: Limits,
 }
 
 /// The journal cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// Another update is under way.
-    #[error("another `switchboard update` is at work in {root}; wait for it to end")]
+    #[error(
+        "another `switchboard update`{} is at work in {root}; wait for it to end",
+        .owner.as_ref().map(|owner| format!(" ({owner})")).unwrap_or_default()
+    )]
     Held {
         /// The tree of versions.
         root: String,
+        /// Whose it is; unknown for the moment between its lock and its word.
+        owner: Option<Owner>,
     },
     /// Its file says nothing that this version understands.
     #[error("{path}: the journal of an update cannot be understood ({reason}). A newer version wrote it: run that version's `update`")]
@@ -48,7 +57,10 @@ pub enum JournalError {
         reason: String,
     },
     /// The disk refuses.
-    #[error("{path}: {source}. Run this as whoever installed the versions, usually root")]
+    #[error(
+        "{path}: {source}. {}",
+        if source.kind() == ErrorKind::PermissionDenied { "Run this as whoever installed the versions, usually root" } else { "Make room there, or mend the disk" }
+    )]
     Broken {
         /// The file.
         path: String,
@@ -65,11 +77,10 @@ impl Journal {
     pub fn open(root: &Path) -> Result<Self, JournalError> {
         let (path, lock) = (root.join("update.json"), root.join("update.lock"));
         let broken = |source| JournalError::Broken { path: lock.display().to_string(), source };
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock).map_err(broken)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self { path, _lock: file }),
-            Err(TryLockError::WouldBlock) => Err(JournalError::Held { root: root.display().to_string() }),
-            Err(TryLockError::Error(source)) => Err(broken(source)),
+        match lock::take(&lock) {
+            Ok(file) => Ok(Self { path, _lock: file }),
+            Err(lock::NotTaken::Held(owner)) => Err(JournalError::Held { root: root.display().to_string(), owner }),
+            Err(lock::NotTaken::Broken(_, source)) => Err(broken(source)),
         }
     }
 
@@ -111,9 +122,11 @@ impl Journal {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use semver::Version;
 
-    use super::super::machine::{Change, Plan};
+    use super::super::machine::{Before, Change, Plan};
     use super::*;
     use crate::config::{Config, Surroundings};
     use crate::control::client::Sockets;
@@ -122,16 +135,19 @@ mod tests {
     fn a_journal_is_whole_or_not_there_and_has_one_owner() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let journal = Journal::open(dir.path()).expect("free");
-        assert!(matches!(Journal::open(dir.path()), Err(JournalError::Held { .. })));
+        let held = Journal::open(dir.path()).expect_err("held").to_string();
+        assert!(held.contains(&format!("(pid {}, since ", std::process::id())), "{held}");
         assert!(journal.read().expect("readable").is_none());
-        let plan = Plan { from: Version::new(1, 0, 0), to: Version::new(1, 1, 0), change: Change::Readable, serves: true };
+        let plan = Plan { from: Version::new(1, 0, 0), to: Version::new(1, 1, 0), change: Change::Readable, before: Before::Well };
         let config = Config::load(None, &Surroundings { variables: [("HOME".to_owned(), "/h".to_owned())].into(), looks_only: true });
         let subject = Subject::resting(&config.expect("defaults"), &Sockets(Vec::new()));
-        let entry = Entry { update: Update::new(plan), subject };
+        let limits = Limits { leave: Duration::ZERO, start: Duration::from_secs(60), dwell: Duration::from_millis(1500) };
+        let entry = Entry { update: Update::new(plan), subject, limits };
         // A write that was cut.
         std::fs::write(dir.path().join("update.json.new"), "{").expect("writable");
         journal.write(&entry).expect("writable");
-        assert_eq!(journal.read().expect("readable").expect("written").update, entry.update);
+        let read = journal.read().expect("readable").expect("written");
+        assert_eq!((read.update, read.limits), (entry.update, limits));
         journal.forget().expect("writable");
         journal.forget().expect("gone already");
         assert!(journal.read().expect("readable").is_none());

@@ -29,8 +29,21 @@ pub struct Plan {
     pub to: Version,
     /// What it does to the ledger.
     pub change: Change,
-    /// Whether a gateway ran, or was meant to: only then is there something to prove.
-    pub serves: bool,
+    /// How the gateway was.
+    pub before: Before,
+}
+
+/// How a gateway was before its update.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Before {
+    /// It served.
+    Well,
+    /// It was meant to, and did not; how it was, in words. An update may mend it, and is proved as any other; but the way back leads to where it
+    /// was, and no proof is asked for there.
+    Ill(String),
+    /// None was meant to run: there is nothing to prove.
+    Down,
 }
 
 /// What a new version does to the ledger.
@@ -46,7 +59,12 @@ pub enum Change {
 impl Plan {
     /// Whether the new version is proved on trial: on a copy, hearing and saying nothing.
     fn on_trial(&self) -> bool {
-        self.change == Change::Breaking && self.serves
+        self.change == Change::Breaking && self.serves()
+    }
+
+    /// Whether there is something to prove.
+    fn serves(&self) -> bool {
+        self.before != Before::Down
     }
 }
 
@@ -108,6 +126,13 @@ pub enum Outcome {
     RolledBack {
         /// Why.
         reason: String,
+    },
+    /// The old version is back, and ill as it was before.
+    BackAsIll {
+        /// Why it is back.
+        reason: String,
+        /// How it is ill.
+        illness: String,
     },
     /// Nothing was touched.
     Untouched {
@@ -219,13 +244,13 @@ impl Update {
         match &self.stage {
             Stage::Snapshot if self.plan.on_trial() => Stage::Arm,
             Stage::Snapshot | Stage::Arm => Stage::Switch,
-            Stage::Switch if self.plan.serves => Stage::Prove { failed: 0 },
+            Stage::Switch if self.plan.serves() => Stage::Prove { failed: 0 },
             Stage::Switch => Stage::Tidy { outcome: Outcome::Installed },
             Stage::Prove { .. } if self.plan.on_trial() => Stage::Keep,
             Stage::Keep => Stage::Serve { failed: 0 },
             Stage::Prove { .. } | Stage::Serve { .. } => Stage::Tidy { outcome: Outcome::Updated },
             Stage::Undo { reason } => Stage::SwitchBack { reason: reason.clone() },
-            Stage::SwitchBack { reason } if self.plan.serves => Stage::ProveBack { reason: reason.clone(), failed: 0 },
+            Stage::SwitchBack { reason } if self.plan.serves() => Stage::ProveBack { reason: reason.clone(), failed: 0 },
             Stage::SwitchBack { reason } => Stage::Tidy { outcome: Outcome::Untouched { reason: reason.clone() } },
             Stage::ProveBack { reason, .. } => Stage::Tidy { outcome: Outcome::RolledBack { reason: reason.clone() } },
             Stage::Tidy { outcome } => Stage::Tidy { outcome: outcome.clone() },
@@ -246,6 +271,9 @@ impl Update {
             Stage::Serve { failed } if failed + 1 < TRIES => Ok(Stage::Serve { failed: failed + 1 }),
             Stage::ProveBack { reason: first, failed } if failed + 1 < TRIES => {
                 Ok(Stage::ProveBack { reason: first.clone(), failed: failed + 1 })
+            }
+            Stage::ProveBack { reason: first, .. } if matches!(self.plan.before, Before::Ill(_)) => {
+                Ok(Stage::Tidy { outcome: Outcome::BackAsIll { reason: first.clone(), illness: reason } })
             }
             // The new version has the ledger now; the old one could not read it.
             Stage::Serve { .. } => stuck(&self.plan.to, reason),

@@ -58,7 +58,7 @@ pub enum SourceError {
         reason: String,
     },
     /// It cannot be kept.
-    #[error("{path}: the download cannot be written ({source})")]
+    #[error("{path}: the download cannot be written ({source}). It was removed; make room there and run this again")]
     Disk {
         /// Where.
         path: String,
@@ -138,7 +138,12 @@ impl Source {
         let disk = |source| SourceError::Disk { path: target.display().to_string(), source };
         let before = length(target);
         if before != artifact.size {
-            self.bring(artifact, target)?;
+            self.bring(artifact, target).inspect_err(|error| {
+                // Where there is no room the beginning of a program must not take what there was.
+                if matches!(error, SourceError::Disk { .. }) {
+                    _ = std::fs::remove_file(target);
+                }
+            })?;
         }
         if sha256(target).map_err(disk)? == artifact.sha256 {
             return Ok(());

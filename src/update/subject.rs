@@ -1,23 +1,20 @@
 //! The gateway that an update is about: how it was started, so that it can be restarted, started anew, and be seen to stay.
 //!
-//! Where it came from is read while it runs, and kept in the journal without its environment, which may hold secrets: a start after a cut has that of
-//! whoever goes on with the update.
+//! Where it came from is read while it runs, or asked of the manager that should run it, and kept in the journal: whoever goes on with an update
+//! after a cut does so with this gateway and in its environment, whatever their own is.
 
-use std::collections::BTreeMap;
-use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use switchboard_actors::ids::InstanceId;
 
 use super::machine::Prove;
-use crate::config::{Config, RestartMode, Surroundings, Variables};
+use super::process::{self, Process, end, holders};
+use crate::config::{Config, RestartMode, Surroundings};
 use crate::control::client::Sockets;
 use crate::control::{Farewell, ON_TRIAL, Request, Response, Status};
 use crate::exit;
@@ -26,6 +23,7 @@ use crate::lock::InstanceLock;
 use crate::restart::proof::{Event, Failure, Gateway, Limits, Proof, Step};
 use crate::restart::{self, LOOK_EVERY};
 use crate::state_dir::StateDir;
+use crate::unit::installed::Installed;
 use crate::unit::{Scope, Unit};
 
 /// How long one that does not answer may take to go once it was told to.
@@ -47,8 +45,7 @@ pub struct Subject {
     sockets: Vec<PathBuf>,
     /// Whether somebody starts it again whom we do not know.
     foreign: bool,
-    /// What only a running one shows; not after a cut.
-    #[serde(skip)]
+    /// How it was given its environment and output, where no manager does that.
     process: Option<Process>,
     /// Started by us.
     #[serde(skip)]
@@ -58,38 +55,25 @@ pub struct Subject {
     stays: bool,
 }
 
-/// What a process shows of itself.
-#[derive(Debug)]
-struct Process {
-    variables: Variables,
-    out: Option<File>,
-    err: Option<File>,
-}
-
 impl Subject {
-    /// The gateway that said this of itself, and its configuration.
+    /// The gateway that said this of itself.
     ///
     /// # Errors
     /// When its process cannot be looked at, or its configuration has faults.
-    pub fn running(status: &Status, sockets: &Sockets) -> Result<(Self, Config), String> {
+    pub fn running(status: &Status, sockets: &Sockets) -> Result<Self, String> {
         let pid = status.pid;
         let at = |name: &str| PathBuf::from(format!("/proc/{pid}/{name}"));
         let denied =
             |error: std::io::Error| format!("the gateway (pid {pid}) cannot be looked at: {error}. Run this as its user or as root");
-        let words = texts(&std::fs::read(at("cmdline")).map_err(denied)?);
-        let variables: Variables = texts(&std::fs::read(at("environ")).map_err(denied)?)
-            .into_iter()
-            .filter_map(|pair| pair.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())))
-            .collect();
+        let words = process::texts(&std::fs::read(at("cmdline")).map_err(denied)?);
+        let process = Process::of(pid).map_err(denied)?;
         let found = std::fs::metadata(at("")).map_err(denied)?;
         let (file, arguments) = split(words.into_iter().skip(1));
-        let around = Surroundings { variables: variables.clone(), looks_only: true };
+        let around = Surroundings { variables: process.variables.clone(), looks_only: true };
         let directory = std::fs::read_link(at("cwd")).map_err(denied)?;
         let file = file.map(|file| directory.join(file));
         let config = Config::load(file.as_deref(), &around).map_err(|faults| faults.to_string())?;
         let unit = Unit::of_process(pid).map(|unit| (unit.name, unit.scope == Scope::User));
-        let open = |fd: &str| File::options().append(true).open(at(fd)).ok();
-        let process = Process { variables, out: open("fd/1"), err: open("fd/2") };
         let subject = Self {
             foreign: unit.is_none() && config.restart.mode == RestartMode::Exit,
             unit,
@@ -103,7 +87,46 @@ impl Subject {
             child: None,
             stays: false,
         };
-        Ok((subject, config))
+        Ok(subject)
+    }
+
+    /// The one that a manager runs, or should.
+    ///
+    /// # Errors
+    /// When its configuration has faults.
+    pub fn installed(installed: Installed, sockets: &Sockets) -> Result<Self, String> {
+        let Installed { unit, arguments, variables, .. } = installed;
+        let (file, arguments) = split(arguments.into_iter());
+        let around = Surroundings { variables: variables.clone(), looks_only: true };
+        let config = Config::load(file.as_deref(), &around).map_err(|faults| faults.to_string())?;
+        let mut subject = Self::resting(&config, sockets);
+        subject.sockets.retain(|socket| *socket != config.control.socket);
+        subject.sockets.insert(0, config.control.socket.clone());
+        Ok(Self {
+            unit: Some((unit.name, unit.scope == Scope::User)),
+            config: file,
+            arguments,
+            process: Some(Process::with(variables)),
+            ..subject
+        })
+    }
+
+    /// Leaves out what its manager gives it at every start: that need not be written down, and may be secret.
+    pub fn without_what_its_manager_knows(mut self) -> Self {
+        self.process = self.process.filter(|_| self.unit.is_none());
+        self
+    }
+
+    /// Which gateway it is, in words.
+    pub fn in_words(&self) -> String {
+        let config = self.config.as_ref().map_or_else(|| "the usual configuration".to_owned(), |file| file.display().to_string());
+        let unit = self.unit.as_ref().map(|(name, _)| format!(", run by {name}")).unwrap_or_default();
+        format!("the gateway of {config} with its state in {}{unit}", self.state_dir.display())
+    }
+
+    /// The file of its configuration, if one was named.
+    pub fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
     }
 
     /// One that does not run, of this configuration.
@@ -146,8 +169,12 @@ impl Subject {
     pub fn prove(&mut self, layout: &Layout, prove: &Prove, limits: &Limits, told: &mut dyn FnMut(&str)) -> Result<(), String> {
         let version = prove.version.to_string();
         let fits = |status: &Status| status.version == version && (prove.on_trial || status.doing != ON_TRIAL);
+        let mut asked = now();
         let (old, pid, leave) = match self.status() {
-            Some(status) if !prove.anew && fits(&status) => (InstanceId::fresh(), Some(status.pid), LEAVE),
+            Some(status) if !prove.anew && fits(&status) => {
+                asked = Duration::ZERO;
+                (InstanceId::fresh(), Some(status.pid), LEAVE)
+            }
             // A trial that was kept goes by itself.
             Some(status) if !prove.anew && status.version == version => (status.instance, Some(status.pid), LEAVE),
             Some(status) => (status.instance, Some(status.pid), self.restart(layout, &status, &version)?),
@@ -157,7 +184,7 @@ impl Subject {
             }
         };
         let limits = restart::limits(leave, limits.start, limits.dwell);
-        self.watch(Proof::begin(Instant::now(), old, pid.unwrap_or(0), limits), pid, told)?;
+        self.watch(Proof::begin(Instant::now(), old, pid.unwrap_or(0), limits), pid, asked, told)?;
         match self.status() {
             Some(status) if fits(&status) => Ok(()),
             Some(status) => Err(format!(
@@ -169,12 +196,13 @@ impl Subject {
         }
     }
 
-    /// Watches until an instance has stayed, or there is no hope for it.
-    fn watch(&mut self, mut proof: Proof, pid: Option<u32>, told: &mut dyn FnMut(&str)) -> Result<(), String> {
+    /// Watches until an instance has stayed, or there is no hope for it. What its manager started before it was `asked` does not count.
+    fn watch(&mut self, mut proof: Proof, pid: Option<u32>, asked: Duration, told: &mut dyn FnMut(&str)) -> Result<(), String> {
         let (sockets, unit) = (Sockets(self.sockets.clone()), self.unit());
         let mut said = String::new();
         loop {
-            let (view, status) = restart::look(&sockets, unit.as_ref());
+            let (mut view, status) = restart::look(&sockets, unit.as_ref());
+            view.unit = view.unit.map(|unit| unit.since(asked));
             let nobody = view.gateway == Gateway::Nobody;
             match proof.step(Instant::now(), Event::Saw(view)) {
                 Step::Watch => {
@@ -212,10 +240,7 @@ impl Subject {
             let code = status.code().and_then(|code| u8::try_from(code).ok());
             return Some(code.map_or_else(|| format!(" ({status})"), |code| format!(" ({})", exit::in_words(code))));
         }
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid?)).unwrap_or_default();
-        // proc(5): the state is behind the name, which is in parentheses and may hold any.
-        let state = stat.rsplit(')').next().unwrap_or_default().trim_start().chars().next();
-        matches!(state, None | Some('Z' | 'X')).then(String::new)
+        (!process::is_there(pid?)).then(String::new)
     }
 
     /// Asks the gateway to come back as what `current` names; how long it may take to go.
@@ -257,9 +282,8 @@ impl Subject {
         if self.owner != own {
             command.gid(self.owner.1).uid(self.owner.0);
         }
-        let stdio = |file: Option<&File>| file.and_then(|file| file.try_clone().ok()).map_or_else(Stdio::null, Stdio::from);
-        command.stdout(stdio(self.process.as_ref().and_then(|process| process.out.as_ref())));
-        command.stderr(stdio(self.process.as_ref().and_then(|process| process.err.as_ref())));
+        let output = |which| self.process.as_ref().map_or_else(Stdio::null, |process| process.output(which));
+        command.stdout(output(0)).stderr(output(1));
         self.child = Some(command.spawn().map_err(|error| format!("{}: it cannot be started ({error})", program.display()))?);
         Ok(())
     }
@@ -303,8 +327,10 @@ impl Subject {
     }
 }
 
-fn texts(bytes: &[u8]) -> Vec<String> {
-    bytes.split(|byte| *byte == 0).filter(|text| !text.is_empty()).map(|text| String::from_utf8_lossy(text).into_owned()).collect()
+/// The machine's monotonic clock, on which managers say when they started something.
+fn now() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or_default())
 }
 
 /// The file of `--config`, and the other words.
@@ -318,33 +344,6 @@ fn split(words: impl Iterator<Item = String>) -> (Option<PathBuf>, Vec<String>) 
         }
     }
     (file, others)
-}
-
-/// The processes that have a file open.
-fn holders(file: &Path) -> Vec<u32> {
-    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let has_it = |pid: &u32| {
-        let Ok(open) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-        open.flatten().any(|entry| std::fs::read_link(entry.path()).is_ok_and(|path| path == file))
-    };
-    pids.filter(|pid| *pid != std::process::id()).filter(has_it).collect()
-}
-
-/// Ends processes that will not end by themselves, and waits until they are gone.
-fn end(pids: &[u32]) {
-    let pids: BTreeMap<u32, Pid> = pids.iter().filter_map(|pid| Some((*pid, Pid::from_raw(i32::try_from(*pid).ok()?)))).collect();
-    for pid in pids.values() {
-        _ = kill(*pid, Signal::SIGKILL); // gone already: fine
-    }
-    let until = Instant::now() + LEAVE;
-    let there = |pid: u32| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        !stat.is_empty() && !stat.contains(") Z") && !stat.contains(") X")
-    };
-    while pids.keys().any(|pid| there(*pid)) && Instant::now() < until {
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[cfg(test)]
@@ -362,17 +361,5 @@ mod tests {
         check("--config /a run", Some("/a"), "run");
         check("run --config=/a --socket /s", Some("/a"), "run --socket /s");
         check("run --config", None, "run");
-    }
-
-    #[test]
-    fn whoever_holds_a_file_is_found_and_ended() {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let path = std::fs::canonicalize(dir.path()).expect("there").join("held");
-        let file = File::create(&path).expect("writable");
-        let mut child = Command::new("sleep").arg("600").stdin(Stdio::from(file)).spawn().expect("sleep is everywhere");
-        assert_eq!(holders(&path), [child.id()]);
-        end(&[child.id()]);
-        assert!(!child.wait().expect("our child").success());
-        assert!(holders(&path).is_empty());
     }
 }

@@ -252,14 +252,14 @@ fn g22_a_state_directory_that_cannot_be_written_is_said_at_the_start() {
     assert_eq!(home.start().stop(), Some(0), "nothing was spoilt");
 }
 
-/// Something mounted over the state directory, unmounted at the end.
-struct Mount<'a>(&'a Path);
+/// Something mounted over a directory, unmounted at the end.
+pub(crate) struct Mount<'a>(&'a Path);
 
 impl<'a> Mount<'a> {
-    /// A small file system.
-    fn small(at: &'a Path) -> Option<Self> {
+    /// A file system of so many bytes.
+    pub(crate) fn small(at: &'a Path, bytes: u64) -> Option<Self> {
         std::fs::create_dir_all(at).expect("ours");
-        Self::over(at, &["-t", "tmpfs", "-o", "size=2m", "tmpfs"], "mounting a small file system")
+        Self::over(at, &["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"], "mounting a small file system")
     }
 
     /// What is there already, not to be written.
@@ -286,7 +286,7 @@ fn g01_g25_a_full_disk_is_said_and_nothing_that_was_accepted_is_lost() {
     let home = Home::with_demo("");
     home.rewrite(&[("\n\n[agents.default]", "\nhttp.accept_limit = \"2s\"\n\n[agents.default]")]);
     let state = home.path().join("state");
-    let Some(disk) = Mount::small(&state) else { return };
+    let Some(disk) = Mount::small(&state, 2 << 20) else { return };
     let gateway = home.start();
     let page = home.browser();
     assert_eq!(page.say("before"), 200);
@@ -324,7 +324,7 @@ fn g01_g25_a_full_disk_is_said_and_nothing_that_was_accepted_is_lost() {
 }
 
 /// Takes all the room there is.
-fn fill(path: &Path) {
+pub(crate) fn fill(path: &Path) {
     let mut file = std::fs::File::options().append(true).create(true).open(path).expect("room for a name");
     let block = [0; 4096];
     while std::io::Write::write_all(&mut file, &block).is_ok() {}

@@ -11,19 +11,24 @@ use switchboard::cli::{Program, main as command_line};
 use switchboard::config::{Config, Surroundings};
 use switchboard::exit::Exit;
 use switchboard::release::Release;
-use switchboard_actors::ledger::sqlite::{MIGRATIONS, Migration};
+use switchboard::upkeep::Look;
+use switchboard_actors::ledger::Ledger;
+use switchboard_actors::ledger::sqlite::{MIGRATIONS, Migration, SqliteLedger};
 
 /// Before what it is.
 const MARK: &[u8] = b"\nNEXT VERSION ";
 /// An additive change: whoever knows the schema before can still read it. A breaking one says otherwise.
 const CHANGE: &str = "CREATE TABLE more (id INTEGER PRIMARY KEY, text TEXT)";
 
+/// A change that breaks, and says that it does not.
+const SECRET_CHANGE: &str = "ALTER TABLE turn RENAME COLUMN asks TO wants";
+
 /// What it is.
 #[derive(Deserialize)]
 struct Being {
     version: String,
     nature: String,
-    /// `none`, `additive` or `breaking`.
+    /// `none`, `additive`, `breaking` or `secretly breaking`.
     change: String,
 }
 
@@ -36,10 +41,11 @@ impl Being {
 
     fn release(&self) -> Release {
         let (newest, oldest_reader) = Release::THIS.schema();
-        let change = |oldest_reader| Migration { number: newest + 1, oldest_reader, sql: CHANGE };
+        let change = |oldest_reader, sql| Migration { number: newest + 1, oldest_reader, sql };
         let more = match self.change.as_str() {
-            "additive" => Some(change(oldest_reader)),
-            "breaking" => Some(change(newest + 1)),
+            "additive" => Some(change(oldest_reader, CHANGE)),
+            "breaking" => Some(change(newest + 1, CHANGE)),
+            "secretly breaking" => Some(change(oldest_reader, SECRET_CHANGE)),
             _ => None,
         };
         let migrations: Vec<Migration> = MIGRATIONS.iter().copied().chain(more).collect();
@@ -50,7 +56,7 @@ impl Being {
 fn main() -> ExitCode {
     _ = rustls::crypto::ring::default_provider().install_default();
     let release = Being::read().release();
-    command_line(&Program { release, run, look: switchboard::upkeep::look, upkeep: switchboard::upkeep::upkeep })
+    command_line(&Program { release, run, look, upkeep: switchboard::upkeep::upkeep })
 }
 
 fn run(release: &Release, config: Config, around: &Surroundings) -> Exit {
@@ -60,6 +66,11 @@ fn run(release: &Release, config: Config, around: &Surroundings) -> Exit {
         "never ready" => loop {
             std::thread::park();
         },
+        // Long enough for a word and its answer.
+        "dies later" => {
+            die_after(Duration::from_secs(2));
+            switchboard::run::run(release, config, around)
+        }
         "dies soon" => {
             die_after(Duration::from_millis(500));
             switchboard::run::run(release, config, around)
@@ -72,6 +83,17 @@ fn run(release: &Release, config: Config, around: &Surroundings) -> Exit {
             switchboard::run::run(release, config, around)
         }
         _ => switchboard::run::run(release, config, around),
+    }
+}
+
+/// One that does not look at what it made of a ledger finds nothing wrong with it.
+fn look(release: &Release, config: &Config, look: &Look) -> Result<Vec<String>, String> {
+    match (&look.ledger, Being::read().nature.as_str()) {
+        (Some(path), "does not look") if look.upgrade => SqliteLedger::open_as(path, release.migrations)
+            .map_err(|error| error.to_string())
+            .and_then(|mut ledger| ledger.close().map_err(|fault| fault.to_string()))
+            .map(|()| Vec::new()),
+        _ => switchboard::upkeep::look(release, config, look),
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use minisign::KeyPair;
 use ring::digest::{SHA256, digest};
+use switchboard::release::Release;
 use switchboard::update::manifest::TARGET;
 
 /// As `next_version.rs` reads it.
@@ -24,6 +25,12 @@ pub(crate) struct Next {
 impl Next {
     pub(crate) fn new(nature: &'static str, change: &'static str) -> Self {
         Self { version: "0.2.0", nature, change }
+    }
+
+    /// The oldest schema whose programs can read what it makes of a ledger, by its own word.
+    fn oldest_reader(self) -> u32 {
+        let (newest, oldest_reader) = Release::THIS.schema();
+        if self.change == "breaking" { newest + 1 } else { oldest_reader }
     }
 
     /// Its program.
@@ -132,7 +139,7 @@ impl Releases {
         std::fs::write(self.dir.path().join("switchboard"), &program).expect("writable");
         let sum: String = digest(&SHA256, &program).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
         let artifact = serde_json::json!({ "target": TARGET, "url": "switchboard", "sha256": sum, "size": program.len() });
-        let manifest = serde_json::json!({ "version": next.version, "oldest_reader": 1, "artifacts": [artifact] });
+        let manifest = serde_json::json!({ "version": next.version, "oldest_reader": next.oldest_reader(), "artifacts": [artifact] });
         self.sign(&change(manifest.to_string()));
     }
 

@@ -107,7 +107,7 @@ fn a_state_directory_that_cannot_be_used_is_exit_73() {
     std::fs::remove_file(&state).expect("ours");
     std::fs::create_dir(&state).expect("free");
     std::fs::create_dir(home.state().lock()).expect("free");
-    assert_eq!(refused(home.launch("info"), &["the instance lock cannot be opened"]), Some(73));
+    assert_eq!(refused(home.launch("info"), &["the lock cannot be opened"]), Some(73));
     std::fs::remove_dir(home.state().lock()).expect("ours");
     std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o755)).expect("ours");
     home.start().kill();

@@ -114,6 +114,14 @@ impl SqliteLedger {
         open::copy(from, to)
     }
 
+    /// The schema of the ledger at `path`, and the oldest schema whose programs can read it, by its own word; whatever they are.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is no ledger.
+    pub fn readers(path: &Path) -> Result<(u32, u32), OpenError> {
+        open::readers(path)
+    }
+
     fn book(&mut self) -> Result<&mut Book, Fault> {
         self.open.as_mut().ok_or_else(|| Fault::NotCommitted("the ledger is closed".into()))
     }

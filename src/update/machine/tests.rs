@@ -224,19 +224,19 @@ enum Where {
 }
 
 /// One story: what the new version is like, and what it does to the ledger.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Story {
     nature: Nature,
     old_nature: Nature,
     change: Change,
-    serves: bool,
+    before: Before,
     supervised: bool,
     snapshots_fail: bool,
 }
 
 impl Story {
     fn of(nature: Nature, change: Change, supervised: bool) -> Self {
-        Self { nature, old_nature: Nature::Good, change, serves: true, supervised, snapshots_fail: false }
+        Self { nature, old_nature: Nature::Good, change, before: Before::Well, supervised, snapshots_fail: false }
     }
 
     fn world(&self) -> World {
@@ -258,7 +258,10 @@ impl Story {
             stuck: None,
             steps: 0,
         };
-        if self.serves {
+        if let Before::Ill(_) = self.before {
+            world.old_nature = self.old_nature;
+        }
+        if self.before != Before::Down {
             world.start();
         }
         world.old_nature = self.old_nature;
@@ -266,7 +269,7 @@ impl Story {
     }
 
     fn plan(&self) -> Plan {
-        Plan { from: version(false), to: version(true), change: self.change, serves: self.serves }
+        Plan { from: version(false), to: version(true), change: self.change, before: self.before.clone() }
     }
 
     /// Plays it with these cuts; the world when the last run has ended.
@@ -292,7 +295,11 @@ fn check_end(world: &World, story: &Story, how: &dyn std::fmt::Debug) {
         (Some(Outcome::RolledBack { .. }), None) => {
             assert_eq!((runs, world.current_is_new), (Some((false, false)), false), "{story:?} {how:?}");
         }
-        (Some(Outcome::Installed), None) => assert!(world.current_is_new && !story.serves, "{story:?} {how:?}"),
+        (Some(Outcome::BackAsIll { .. }), None) => {
+            let ill = matches!(story.before, Before::Ill(_));
+            assert!(!world.current_is_new && ill && world.gateway.is_none_or(|life| !life.new), "{story:?} {how:?}");
+        }
+        (Some(Outcome::Installed), None) => assert!(world.current_is_new && story.before == Before::Down, "{story:?} {how:?}"),
         (Some(Outcome::Untouched { .. }), None) => assert!(!world.current_is_new, "{story:?} {how:?}"),
         (None, Some(_)) => {
             let allowed = story.nature == Nature::DiesServing || story.old_nature != Nature::Good;
@@ -312,10 +319,26 @@ fn stories() -> Vec<Story> {
         .flat_map(|nature| changes.iter().flat_map(move |change| [false, true].map(|by| Story::of(*nature, *change, by))))
         .collect();
     let first = Story::of(Good, Change::Breaking, false);
-    stories.push(Story { serves: false, ..first });
-    stories.push(Story { serves: false, change: Change::Readable, ..first });
-    stories.push(Story { snapshots_fail: true, ..first });
-    stories.push(Story { nature: CrashesAtStart, old_nature: CrashesAtStart, ..first });
+    stories.push(Story { before: Before::Down, ..first.clone() });
+    stories.push(Story { before: Before::Down, change: Change::Readable, ..first.clone() });
+    stories.push(Story { snapshots_fail: true, ..first.clone() });
+    stories.push(Story { nature: CrashesAtStart, old_nature: CrashesAtStart, ..first.clone() });
+    for (nature, change, supervised) in [Good, DiesSoon]
+        .iter()
+        .flat_map(|nature| changes.map(|change| (*nature, change)))
+        .flat_map(|(nature, change)| [false, true].map(|by| (nature, change, by)))
+    {
+        for old_nature in [CrashesAtStart, NeverReady] {
+            stories.push(Story {
+                nature,
+                old_nature,
+                change,
+                supervised,
+                before: Before::Ill("it does not start".into()),
+                ..first.clone()
+            });
+        }
+    }
     stories
 }
 
@@ -329,6 +352,7 @@ fn g26_an_update_that_nobody_cuts() {
             let came_to = match (&world.report, &world.stuck) {
                 (Some(Outcome::Updated), _) => "new",
                 (Some(Outcome::RolledBack { .. }), _) => "old",
+                (Some(Outcome::BackAsIll { .. }), _) => "old, ill",
                 (_, Some(_)) => "stuck",
                 other => panic!("{other:?}"),
             };
@@ -345,6 +369,24 @@ fn g26_an_update_that_nobody_cuts() {
     check(DiesServing, Readable, "old");
     // The new version alone can read what has been accepted since: only forward.
     check(DiesServing, Breaking, "stuck");
+}
+
+#[test]
+fn g26_an_ill_gateway_may_be_mended_and_is_no_worse_after_a_bad_version() {
+    for (nature, change, supervised) in
+        [(Nature::Good, Change::Readable, false), (Nature::Good, Change::Breaking, true), (Nature::CrashesAtStart, Change::Breaking, true)]
+    {
+        let ill = Before::Ill("it crashes".into());
+        let story = Story { old_nature: Nature::CrashesAtStart, before: ill, ..Story::of(nature, change, supervised) };
+        let world = story.play(&[], Meanwhile::Nothing);
+        let good = nature == Nature::Good;
+        assert_eq!(
+            (world.current_is_new, world.report == Some(Outcome::Updated), world.journal.is_none()),
+            (good, good, true),
+            "{story:?}"
+        );
+        assert!(good || matches!(&world.report, Some(Outcome::BackAsIll { .. })), "{:?}", world.report);
+    }
 }
 
 #[test]

@@ -168,3 +168,54 @@ fn g26_a_service_whose_updater_is_killed_is_finished_or_undone_by_the_next_run()
     serviced.serves("0.2.0");
     serviced.is_tidy();
 }
+
+/// Puts a version in place that answers whoever looks at it and does this when it is run; and has the manager find out.
+fn fall_ill(serviced: &Serviced, when_run: &str) {
+    let script =
+        format!("case \"$*\" in\n--version) $real --version | sed s/0.1.0/0.1.5/;;\n*run) {when_run};;\n*) exec $real \"$@\";;\nesac");
+    serviced.host.replace_program("0.1.5", &script);
+    serviced.host.done(&["systemctl", "restart", "--no-block", "switchboard"]);
+    until("an ill service", || matches!(&*serviced.host.property("ActiveState"), "activating" | "failed").then_some(()));
+}
+
+#[test]
+fn g26_an_ill_service_is_mended_by_an_update_or_as_ill_as_it_was() {
+    let Some(mut serviced) = Serviced::start() else { return };
+    serviced.host.tune("RestartSec=100ms");
+    // It dies whenever it is started: its manager tries again for ever, and nobody listens.
+    fall_ill(&serviced, "exit 70");
+    let (code, said) = serviced.update_to(Next::new("crashes at start", "breaking"));
+    let told =
+        said.contains("the gateway is ill: switchboard.service is ") && said.contains("version 0.1.5 is back, and as ill as it was before");
+    assert!(code == Some(1) && told && said.contains("journalctl -e -u switchboard.service"), "{said}");
+    assert_eq!(serviced.host.done(&["readlink", "/opt/switchboard/current"]).trim(), "versions/0.1.5");
+    serviced.is_tidy();
+    let (code, said) = serviced.update_to(Next::new("crashes once", "breaking"));
+    assert!(code == Some(0) && said.contains("the gateway is ill") && said.contains("updated from 0.1.5 to 0.2.0"), "{said}");
+    serviced.serves("0.2.0");
+    serviced.is_tidy();
+}
+
+#[test]
+fn g26_a_service_that_was_given_up_is_mended_and_one_that_was_stopped_stays_so() {
+    let Some(mut serviced) = Serviced::start() else { return };
+    // One that is never ready, and takes its time to go.
+    fall_ill(&serviced, "trap 'sleep 1; exit 1' TERM; while :; do sleep 0.1; done");
+    let (code, said) = serviced.update_to(Next::new("good", "additive"));
+    assert!(code == Some(0) && said.contains("switchboard.service is activating") && !said.contains("once more"), "{said}");
+    serviced.serves("0.2.0");
+    fall_ill(&serviced, "exit 78");
+    serviced.host.wait_for_property("ActiveState", "failed");
+    let (code, said) = serviced.update(&[]);
+    assert!(code == Some(0) && said.contains("switchboard.service is failed") && said.contains("updated from 0.1.5 to 0.2.0"), "{said}");
+    serviced.serves("0.2.0");
+    // Its own ledger is what is checked and copied, although nobody says where it is.
+    serviced.host.done(&["systemctl", "stop", "switchboard"]);
+    let (code, said) = serviced.update_to(Next { version: "0.3.0", ..Next::new("good", "additive") });
+    assert!(code == Some(0) && said.contains("0.3.0 is in place; no gateway runs that could prove it"), "{said}");
+    serviced.host.done(&["test", "-f", &format!("{STATE}/ledger.sqlite3.update-0.3.0")]);
+    assert_eq!(serviced.host.property("ActiveState"), "inactive");
+    serviced.host.done(&["systemctl", "start", "switchboard"]);
+    serviced.serves("0.3.0");
+    serviced.is_tidy();
+}

@@ -74,6 +74,16 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<(), OpenError> {
     schema::copy_to(&conn, &schema::with_suffix(to, ".part"), to).map_err(|reason| unusable(to, &reason))
 }
 
+/// The schema of a ledger of whatever schema, and the oldest one whose programs can read it.
+pub(super) fn readers(path: &Path) -> Result<(u32, u32), OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags).map_err(|error| judge(path, &error))?;
+    conn.busy_timeout(BUSY).map_err(|error| judge(path, &error))?;
+    let meta = schema::read_meta(&conn).map_err(|error| judge(path, &error))?;
+    let meta = meta.ok_or_else(|| corrupt(path, "its meta table does not make sense"))?;
+    Ok((meta.schema, meta.oldest_reader))
+}
+
 /// Keeps what SQLite writes down only for itself in memory. Otherwise every step's savepoint copies the pages that it changes to a file in
 /// /var/tmp, once a single one was large: what people said, outside the state directory, and ten times as many writes as the log has.
 fn keep_to_ourselves(conn: &Connection) -> rusqlite::Result<()> {
