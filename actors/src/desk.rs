@@ -221,6 +221,7 @@ mod tests {
         let mut check =
             |now, said: Said, waiting, expected| assert_eq!(desk.judge(at(now), &"a".into(), &said, waiting), expected, "{said:?}");
         check(0, said("ann", "this is far too long to take"), 0, refused(Excess::Long));
+        check(0, said("boss", "exactly twenty bytes"), 1, Judgement::Message);
         check(0, said("ann", "one"), 2, refused(Excess::Many));
         check(1, said("ann", "two"), 0, Judgement::Message);
         check(2, said("ann", "three"), 0, Judgement::Message);
@@ -242,5 +243,27 @@ mod tests {
             recent.count(at(0), MINUTE, key);
         }
         assert!(recent.windows.len() <= REMEMBERED);
+    }
+
+    #[test]
+    fn what_is_over_is_forgotten_first() {
+        let mut recent = Recent::new();
+        for key in 0..REMEMBERED {
+            recent.count(at(if key == 0 { 0 } else { 30 }), MINUTE, key);
+        }
+        assert_eq!(recent.count(at(60), MINUTE, REMEMBERED), 1);
+        assert_eq!(recent.windows.len(), REMEMBERED);
+        assert_eq!((recent.peek(at(60), MINUTE, &0), recent.peek(at(60), MINUTE, &1)), (0, 1));
+        assert_eq!((recent.peek(at(89), MINUTE, &1), recent.peek(at(90), MINUTE, &1), recent.count(at(90), MINUTE, 1)), (1, 0, 1));
+    }
+
+    #[test]
+    fn greetings_of_one_adapter_are_bounded() {
+        let mut desk = desk();
+        let mut greeted = |secs, user: &str| desk.judge(at(secs), &"a".into(), &said(user, "hi"), 0) == Judgement::Stranger { greet: true };
+        let all: Vec<bool> = (0..GREETINGS_PER_MINUTE + 2).map(|user| greeted(0, &format!("s{user}"))).collect();
+        assert_eq!(all.iter().filter(|greeted| **greeted).count(), GREETINGS_PER_MINUTE as usize);
+        assert!(!all[GREETINGS_PER_MINUTE as usize]);
+        assert!(greeted(60, "later"));
     }
 }

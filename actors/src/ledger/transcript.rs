@@ -159,6 +159,20 @@ mod tests {
     }
 
     #[test]
+    fn words_join_unless_they_were_just_said() {
+        let said = |text: &str| Entry::Assistant { text: text.into() };
+        let cases: [(&[Entry], Join); 4] = [
+            (&[user("hi")], Join::Append),
+            (&[user("hi"), said("one")], Join::Known),
+            (&[user("hi"), said("one"), said("two")], Join::Append),
+            (&[user("hi"), said("one"), Entry::Cut], Join::Append), // another attempt said it
+        ];
+        for (so_far, expected) in cases {
+            assert_eq!(join(so_far, &said("one")), expected, "{so_far:?}");
+        }
+    }
+
+    #[test]
     fn every_call_gets_a_result() {
         let entries = [call("1"), result("1", Some("a")), call("1"), call("2")];
         assert_eq!(missing_results(&entries), [result("1", None), result("2", None)]);
@@ -178,6 +192,10 @@ mod tests {
         let tail = [call("2"), result("1", None), result("2", None), Entry::Assistant { text: "a".into() }];
         let shown = history(tail.into_iter().map(|e| (turn, e)).collect(), vec![user("now")], true);
         assert_eq!(shown, [call("2"), result("2", None), Entry::Assistant { text: "a".into() }, user("now")]);
+        // Only the oldest turn is torn; those behind it are whole.
+        let (torn, whole) = (TurnId(Seq(1)), TurnId(Seq(2)));
+        let tail = [(torn, Entry::Cut), (torn, result("1", None)), (whole, call("1")), (whole, result("1", None)), (whole, Entry::Cut)];
+        assert_eq!(history(tail.to_vec(), Vec::new(), true), [call("1"), result("1", None), Entry::Cut]);
     }
 
     #[test]

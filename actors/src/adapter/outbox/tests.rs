@@ -264,6 +264,15 @@ fn notices_overtake_and_are_never_repeated() {
         (1, Event::Withdraw(ChatId::new("a", "1")), "dead 1, spared 1"),
     ];
     check(bounds(), withdrawn);
+    // Only its own announcement: not what else is said there, and not what is announced elsewhere.
+    let others = vec![
+        (0, notice("2", 2, NoticeKind::Down), "handed 2, send 2"),
+        (0, failed(2, busy(5, false)), "back 2, wake 5"),
+        (0, notice("1", 1, NoticeKind::TooMany), "wake 5"),
+        (1, Event::Withdraw(ChatId::new("a", "1")), "wake 5"),
+        (5, Event::Tick, "handed 2, send 2, handed 1, send 1"),
+    ];
+    check(bounds(), others);
     let down = vec![
         (0, Event::Disconnected, ""),
         (0, notice("1", 1, NoticeKind::Down), "not told 1"),
@@ -277,6 +286,9 @@ fn notices_overtake_and_are_never_repeated() {
         (60, Event::Connected, "dead 2, not told 2"),
     ];
     check(bounds(), old);
+    let just_in_time =
+        vec![(0, Event::Disconnected, ""), (0, notice("2", 2, NoticeKind::Back), "not told 2"), (50, Event::Connected, "handed 2, send 2")];
+    check(bounds(), just_in_time);
     let closing =
         vec![(0, Event::Disconnected, ""), (0, notice("1", 1, NoticeKind::Down), "not told 1"), (1, Event::Closing, "dead 1, not told 1")];
     check(bounds(), closing);
@@ -307,4 +319,70 @@ fn who_is_not_delivered_in_time_is_told_at_once() {
         (2, sent(1), "sent 1, settled 1, flushed"),
     ];
     check(bounds(), flush);
+}
+
+#[test]
+fn g03_what_an_earlier_life_left_waits_as_long_as_it_was_to() {
+    let mut row = row(1, "1", What::Reply { word: Word::Answer }, OutboxState::Failed);
+    row.not_before = Wall(5_000);
+    check(bounds(), vec![(1, Event::Reply(vec![row]), "wake 5"), (5, Event::Tick, "record 1")]);
+}
+
+#[test]
+fn a_reply_is_on_its_way_at_once_only_where_nothing_stands_before_it() {
+    let waits = vec![
+        (0, reply("1", &[1]), "send 1"),
+        (0, failed(1, SpeakError::Broken("down".into())), "failed 1, wake 1"),
+        (0, reply("1", &[2]), "failed 2, wake 1"),
+    ];
+    check(bounds(), waits);
+    let flies = vec![(0, reply("1", &[1]), "send 1"), (0, reply("1", &[2]), "failed 2"), (1, sent(1), "sent 1, settled 1, record 2")];
+    check(bounds(), flies);
+    check(bounds(), vec![(0, Event::Disconnected, ""), (0, reply("1", &[1]), "failed 1")]);
+}
+
+#[test]
+fn a_flush_waits_for_what_is_on_its_way_and_for_what_is_due_in_time() {
+    let begin = || (0, Event::Before(at(5)), "");
+    let notice_flies = vec![
+        begin(),
+        (0, notice("1", 1, NoticeKind::Down), "handed 1, send 1"),
+        (1, Event::Flush, ""),
+        (2, sent(1), "sent 1, told 1, flushed"),
+    ];
+    check(bounds(), notice_flies);
+    let held = |secs| failed(1, busy(secs, false));
+    let notice_waits = vec![
+        begin(),
+        (0, notice("1", 1, NoticeKind::Down), "handed 1, send 1"),
+        (0, held(5), "back 1, wake 5"),
+        (1, Event::Flush, "wake 5"),
+        (5, Event::Tick, "handed 1, send 1"),
+        (5, sent(1), "sent 1, told 1, flushed"),
+    ];
+    check(bounds(), notice_waits);
+    let notice_too_late = vec![
+        begin(),
+        (0, notice("1", 1, NoticeKind::Down), "handed 1, send 1"),
+        (0, held(6), "back 1, wake 6"),
+        (1, Event::Flush, "wake 6, flushed"),
+    ];
+    check(bounds(), notice_too_late);
+    let due_in_time = vec![
+        begin(),
+        (0, reply("1", &[1]), "send 1"),
+        (0, held(5), "failed 1, wake 5"),
+        (1, Event::Flush, "wake 5"),
+        (5, Event::Tick, "record 1"),
+    ];
+    check(bounds(), due_in_time);
+}
+
+#[test]
+fn g21_a_chat_costs_nothing_once_all_is_delivered() {
+    let mut outbox = Outbox::new(bounds());
+    for event in [Event::Connected, reply("1", &[1]), sent(1), reply("2", &[2]), failed(2, SpeakError::Refused("no".into()))] {
+        outbox.step(at(0), Wall(0), event);
+    }
+    assert_eq!((outbox.lanes.len(), outbox.ready.len(), outbox.flying.len()), (0, 0, 0));
 }

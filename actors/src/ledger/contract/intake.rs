@@ -23,6 +23,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "unclean starts count back to the last clean one", play: unclean },
     Case { name: "a code lets one person in, once, while it lives", play: pairing },
     Case { name: "the newest hundred codes of an adapter are kept", play: codes },
+    Case { name: "old lives are forgotten, but not the last ones", play: forgotten },
 ];
 
 fn once(s: &mut Script) {
@@ -191,6 +192,29 @@ fn instances(s: &mut Script) {
     s.same(now.ledger, before.ledger);
     let unknown = Step::Phase { instance: InstanceId(Uuid::from_u128(9)), phase: Phase::Drain, at };
     s.again(unknown, Done::Lost);
+}
+
+fn forgotten(s: &mut Script) {
+    for number in 1..=70 {
+        let step = born(s, number, None);
+        s.step(step);
+    }
+    let lives = |s: &mut Script| match s.ask(&Question::Instances { most: 100 }) {
+        Knowledge::Instances(lives) => lives.iter().map(|life| life.instance.0.as_u128()).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    let prune = |before, most| Step::Prune { before, most };
+    let oldest = Wall(s.now.0 - 69 * 10);
+    let done = s.step(prune(oldest, 100));
+    s.same(done, Done::Moved(0)); // born then, and not before
+    let done = s.step(prune(Wall(oldest.0 + 10), 100));
+    s.same(done, Done::Moved(1));
+    let done = s.step(prune(Wall(i64::MAX), 2));
+    s.same(done, Done::Moved(2));
+    let done = s.step(prune(Wall(i64::MAX), 100));
+    s.same(done, Done::Moved(3));
+    let left = lives(s);
+    s.same(left, (7..=70).rev().collect());
 }
 
 fn unclean(s: &mut Script) {

@@ -228,10 +228,56 @@ fn a_full_disk_changes_nothing_and_is_survived() {
     let refused = ledger.commit(&[message(5, "fits"), message(6, &long), message(7, "fits too")]);
     assert!(matches!(refused, Err(Fault::NotCommitted(_))), "{refused:?}");
     assert_eq!((facts(&mut ledger), ledger.ask(&Question::Open)), before);
+    assert!(matches!(ledger.prove(), Err(Fault::NotCommitted(_))), "there is no room");
     pages(&ledger, full + 1000);
+    assert_eq!(ledger.prove(), Ok(()));
     let steps = [message(5, "fits"), message(6, &long), message(7, "fits too")];
     assert_eq!(ledger.commit(&steps), Ok(vec![Done::Accepted { retryable: true }; 3]));
     assert_eq!(last(&mut ledger), 7);
+}
+
+#[test]
+fn a_step_that_does_not_fit_the_rows_fails_none_of_its_neighbours() {
+    let (_directory, path) = place();
+    let mut ledger = open(&path);
+    fill(&mut ledger, 1, 2);
+    // Written by somebody else, who knows no numbers.
+    let other = Connection::open(&path).expect("the file opens");
+    let sql =
+        "INSERT INTO inbox (seq, session, chat, user, name, at, kind, text, state) VALUES (3, 1, 1, 'u', 'U', 1, 'message', '', 'closed')";
+    other.execute(sql, []).expect("nobody writes");
+    let done = ledger.commit(&[message(2, "before"), message(3, "taken"), message(4, "behind")]).expect("the file is sound");
+    assert!(matches!(&done[1], Done::Refused(_)), "{done:?}");
+    assert_eq!([&done[0], &done[2]], [&Done::Accepted { retryable: true }; 2]);
+}
+
+#[test]
+fn a_ledger_that_is_opened_again_reads_what_is_there_now() {
+    let (_directory, path) = place();
+    let mut ledger = open(&path);
+    fill(&mut ledger, 1, 4);
+    ledger.close().expect("nobody reads it");
+    assert!(ledger.ask(&Question::Facts).is_err(), "it is closed");
+    assert_eq!(ledger.reopen(), Ok(()));
+    assert_eq!(last(&mut ledger), 3);
+    fill(&mut ledger, 4, 6);
+    std::fs::remove_file(&path).and_then(|()| std::fs::write(&path, "not a ledger")).expect("a file");
+    assert!(ledger.reopen().is_err());
+    assert!(ledger.commit(&[message(6, "lost")]).is_err(), "nothing is trusted that could not be read back");
+}
+
+#[test]
+fn a_close_says_when_a_reader_keeps_the_log() {
+    let (_directory, path) = place();
+    let mut ledger = open(&path);
+    fill(&mut ledger, 1, 4);
+    ledger.open.as_ref().expect("it is open").conn.busy_timeout(std::time::Duration::ZERO).expect("a pragma");
+    let reader = Connection::open(&path).expect("the file opens");
+    reader.execute_batch("BEGIN; SELECT count(*) FROM inbox").expect("it reads");
+    fill(&mut ledger, 4, 6);
+    assert!(matches!(ledger.close(), Err(Fault::NotCommitted(_))));
+    drop(reader);
+    assert_eq!(last(&mut open(&path)), 5);
 }
 
 #[test]

@@ -158,8 +158,14 @@ fn g05_a_stop_closes_what_came_before_it_and_nothing_after() {
     stopped.extend([(1, halt(101), "abort, close 100.1 stopped silently"), (1, Event::Closed(false), "")]);
     check(serving(), stopped);
     let mut newer = running();
-    newer.push((1, halt(99), ""));
+    newer.extend([(1, halt(99), ""), (1, halt(100), "")]);
     check(serving(), newer);
+    let newer_start = vec![(0, Event::Heard, "start 100 All"), (0, halt(100), ""), (0, started(100, 1), "wake 30, run 100.1")];
+    check(serving(), newer_start);
+    let asking = Event::Ask { call: "a".into(), question: "may I?".into() };
+    let mut newer_question = running();
+    newer_question.extend([(1, asking, "close 100.1 asks"), (1, Event::Closed(true), ""), (2, halt(100), ""), (2, halt(101), "abort")]);
+    check(serving(), newer_question);
     let mut unrecorded = running();
     unrecorded.push((1, Event::HaltUnrecorded(Seq(101)), "abort, close 100.1 stopped"));
     check(serving(), unrecorded);
@@ -170,7 +176,7 @@ fn g05_a_stop_closes_what_came_before_it_and_nothing_after() {
     let resume = || Event::Resume { turn: turn(5), attempt: 1 };
     check(
         Session::new(Arc::new(Rules { busy: Busy::Collect, limits: LIMITS }), Gate::Open),
-        vec![(0, resume(), ""), (0, halt(6), "not started"), (0, Event::Woken { waiting: 0 }, "")],
+        vec![(0, resume(), ""), (0, halt(5), ""), (0, halt(6), "not started"), (0, Event::Woken { waiting: 0 }, "")],
     );
 }
 
@@ -312,4 +318,40 @@ fn a_turn_that_asks_waits_for_as_long_as_it_takes_and_goes_on_where_it_was() {
     check(serving(), stopped.into_iter().chain([(3, Closed(false), "abort")]).collect());
     let fallen = check(serving(), asking());
     assert_eq!(Session::instead_of(&fallen).1.iter().map(words).collect::<Vec<_>>(), ["abort"]);
+}
+
+#[test]
+fn what_it_is_doing_and_whether_it_may_leave() {
+    use Activity::{Delivering, Idle, Waiting};
+    use Event::{Closed, Drain, Heard, Resume};
+    let looks = |session: &Session| (session.activity(), session.waiting(), session.may_leave());
+    let shut = || fresh(Busy::Collect, Gate::Shut);
+    assert_eq!(looks(&serving()), (Idle, 0, true));
+    assert_eq!(looks(&check(serving(), vec![(0, Drain, "bye idle")])), (Idle, 0, false));
+    assert_eq!(looks(&check(shut(), vec![(0, Heard, ""), (0, Heard, "")])), (Waiting(2), 2, false));
+    assert_eq!(looks(&check(shut(), vec![(0, Resume { turn: turn(5), attempt: 1 }, "")])), (Waiting(1), 0, false));
+    let running = || vec![(0, Heard, "start 100 All"), (0, started(100, 1), "wake 30, run 100.1")];
+    let then = |more: Vec<(u64, Event, &'static str)>| check(serving(), running().into_iter().chain(more).collect());
+    assert_eq!(looks(&then(vec![])), (Activity::Running { since: at(0), asked_by: Some("ann".into()) }, 0, false));
+    assert_eq!(looks(&then(vec![(1, answered(), "close 100.1 answered")])), (Delivering, 0, false));
+    // What is owed is the outbox's business: it keeps nobody.
+    assert_eq!(looks(&then(vec![(1, answered(), "close 100.1 answered"), (1, Closed(true), "")])), (Delivering, 0, true));
+    assert_eq!(looks(&then(vec![(1, Heard, ""), (1, answered(), "close 100.1 answered")])), (Waiting(1), 1, false));
+    // What is heard while waking may not be among what the ledger counted.
+    let woken = check(Session::new(Arc::new(Rules { busy: Busy::Collect, limits: LIMITS }), Gate::Shut), vec![(0, Heard, "")]);
+    assert!(!woken.may_leave());
+    assert_eq!(looks(&check(woken, vec![(0, Event::Woken { waiting: 2 }, "")])), (Waiting(3), 3, false));
+}
+
+#[test]
+fn a_turn_that_somebody_else_closed_before_it_could_be_taken_back_waits_no_more() {
+    use Event::{Closed, Heard};
+    let life = vec![
+        (0, Heard, "start 100 All"),
+        (0, Event::Gate(Gate::Shut), ""),
+        (0, started(100, 1), "take back 100.1"),
+        (0, Closed(false), ""),
+        (1, Event::Gate(Gate::Open), ""),
+    ];
+    check(serving(), life);
 }

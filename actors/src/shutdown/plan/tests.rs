@@ -277,3 +277,167 @@ fn g31_nobody_is_missing_who_was_not_asked_yet() {
     let late = "announce, restart until 53, tell 1, drain, tickets until 53, wake 4";
     check(None, &[("1", true)], BEGIN, vec![(1, Event::Asking, "wake 2"), (1, running(0), late)]);
 }
+
+#[test]
+fn every_phase_leaves_the_later_ones_their_budgets() {
+    let secs = Duration::from_secs;
+    let budgets =
+        Budgets { roll_call: secs(40), announce: secs(5), interrupt: secs(7), flush: secs(11), disconnect: secs(13), ..budgets() };
+    let (plan, _) = Plan::begin(at(100), ShutdownKind::Stop, Some(secs(100)), budgets, [(key("1", None), true)]);
+    let ends = [
+        (Phase::Quiesce, 164),
+        (Phase::RollCall, 164),
+        (Phase::Announce, 169),
+        (Phase::Drain, 169),
+        (Phase::Interrupt, 176),
+        (Phase::Flush, 187),
+        (Phase::Disconnect, 200),
+        (Phase::Mark, 204),
+        (Phase::Close, 206),
+    ];
+    for (phase, end) in ends {
+        assert_eq!(plan.deadline(phase), at(end), "{phase}");
+    }
+    // Asked late, a roll call has its budget, but not that of others.
+    let (mut plan, _) = Plan::begin(at(100), ShutdownKind::Stop, Some(secs(100)), budgets, [(key("1", None), true)]);
+    assert_eq!(said(&plan.step(at(130), Event::Asking)), "wake 164");
+}
+
+#[test]
+fn what_another_phase_was_asked_for_changes_nothing() {
+    let marked = || Event::Marked(Err("late".into()));
+    let steps = vec![
+        (0, Event::Closed, "wake 1"),
+        (0, running(0), TOLD),
+        (0, handed("1"), "wake 53"),
+        (1, Event::Flushed, "wake 53"),
+        (1, Event::Disconnected, "wake 53"),
+        (1, marked(), "wake 53"),
+        (2, bye(0, Outcome::Finished), "flush, go, wake 58"),
+        (2, Event::Disconnected, "wake 58"),
+        (2, marked(), "wake 58"),
+        (3, Event::Flushed, "disconnect, go, wake 60"),
+        (3, Event::Flushed, "wake 60"),
+        (3, marked(), "wake 60"),
+        (3, Event::Closed, "wake 60"),
+        (4, Event::Disconnected, "mark, flag, wake 64"),
+        (4, Event::Disconnected, "wake 64"),
+        (4, Event::Closed, "wake 64"),
+        (5, Event::Marked(Ok(())), "close, go, wake 66"),
+        (5, marked(), "wake 66"),
+        (6, Event::Closed, "true of 1"),
+    ];
+    check(None, &[("1", true)], BEGIN, steps);
+}
+
+#[test]
+fn one_chat_that_is_told_twice_does_not_stand_for_another() {
+    let both = "announce, restart until 53, tell 1, tell 2, drain, tickets until 53, wake 3";
+    let noticed = |room: &str| Event::Noticed(chat(room), NoticeFate::Sent);
+    let steps = vec![
+        (0, running(0), "wake 1"),
+        (0, running(1), both),
+        (0, Event::HeldBack(chat("2")), "wake 3"),
+        (1, noticed("1"), "wake 3"),
+        (1, handed("1"), "wake 3"),
+        (1, noticed("1"), "wake 3"),
+        (1, handed("1"), "wake 3"),
+        (2, handed("2"), "wake 53"),
+    ];
+    check(None, &[("1", true), ("2", true)], BEGIN, steps);
+}
+
+#[test]
+fn a_notice_that_is_given_back_after_the_drain_has_failed() {
+    let steps = vec![
+        (0, running(0), TOLD),
+        (0, handed("1"), "wake 53"),
+        (53, Event::Tick, "interrupt, cut 1, wake 55"),
+        (53, Event::HeldBack(chat("1")), "wake 55"),
+        (54, bye(0, Outcome::Interrupted), "flush, go, wake 58"),
+        (54, Event::Flushed, "disconnect, go, wake 60"),
+        (54, Event::Disconnected, "mark, no flag, wake 64"),
+        (54, Event::Marked(Ok(())), "close, go, wake 66"),
+        (54, Event::Closed, "false of 1"),
+    ];
+    let report = check(None, &[("1", true)], BEGIN, steps).expect("a report");
+    assert_eq!(report.notices, [(chat("1"), NoticeFate::Failed { reason: "not handed over in time".into() })]);
+}
+
+#[test]
+fn whoever_joins_when_the_drain_is_over_changes_words_and_no_time() {
+    let steps = vec![
+        (0, running(0), TOLD),
+        (0, handed("1"), "wake 53"),
+        (53, Event::Tick, "interrupt, cut 1, wake 55"),
+        (54, Event::Joined { kind: ShutdownKind::Stop, grace: Some(Duration::from_secs(1)) }, "stop until 53, wake 55"),
+        (54, Event::Joined { kind: ShutdownKind::Stop, grace: None }, "wake 55"),
+    ];
+    check(None, &[("1", true)], BEGIN, steps);
+}
+
+#[test]
+fn a_drain_that_was_made_shorter_than_the_notices_may_take_ends_with_them() {
+    let shorter = || Event::Joined { kind: ShutdownKind::Restart, grace: Some(Duration::from_secs(8)) };
+    let told = vec![(0, running(0), TOLD), (0, handed("1"), "wake 53"), (0, shorter(), "restart until 1, wake 1")];
+    check(None, &[("1", true)], BEGIN, told);
+    let untold = vec![
+        (0, running(0), TOLD),
+        (0, shorter(), "restart until 1, wake 3"),
+        (1, Event::Tick, "wake 3"),
+        (2, handed("1"), "interrupt, cut 1, wake 4"),
+    ];
+    check(None, &[("1", true)], BEGIN, untold);
+}
+
+#[test]
+fn g08_a_goodbye_is_in_time_until_the_drain_is_over() {
+    let verdict = |steps: Vec<(u64, Event, &str)>| {
+        let report = check(None, &[("1", true)], BEGIN, steps).expect("a report");
+        (report.idle, report.verdict)
+    };
+    let early = vec![
+        (0, bye(0, Outcome::Idle), "flush, go, wake 58"),
+        (0, Event::Flushed, "disconnect, go, wake 60"),
+        (0, Event::Disconnected, "mark, flag, wake 64"),
+        (0, Event::Marked(Ok(())), "close, go, wake 66"),
+        (0, Event::Closed, "true of 1"),
+    ];
+    assert_eq!(verdict(early), (1, Verdict::Clean));
+    let late = |outcome| {
+        vec![
+            (0, running(0), TOLD),
+            (0, handed("1"), "wake 53"),
+            (53, Event::Tick, "interrupt, cut 1, wake 55"),
+            (54, bye(0, outcome), "flush, go, wake 58"),
+            (54, Event::Flushed, "disconnect, go, wake 60"),
+            (54, Event::Disconnected, "mark, no flag, wake 64"),
+            (54, Event::Marked(Ok(())), "close, go, wake 66"),
+            (54, Event::Closed, "false of 1"),
+        ]
+    };
+    let reasons = vec![format!("{}: acknowledged after the deadline", key("1", Some("0")))];
+    assert_eq!(verdict(late(Outcome::Finished)), (0, Verdict::Unclean { reasons: reasons.clone() }));
+    assert_eq!(verdict(late(Outcome::Idle)), (0, Verdict::Unclean { reasons }));
+}
+
+#[test]
+fn g31_who_says_nothing_is_silent_with_a_reason() {
+    let reason = |first: Event, down: bool| {
+        let mut steps = vec![(0, first, TOLD), (0, handed("1"), "wake 53")];
+        steps.extend(down.then_some((1, Event::LedgerDown, "wake 53")));
+        steps.extend([
+            (53, Event::Tick, "interrupt, cut 1, wake 55"),
+            (55, Event::Tick, "flush, go, wake 58"),
+            (58, Event::Flushed, "disconnect, go, wake 60"),
+            (58, Event::Disconnected, if down { "mark, no flag, wake 62" } else { "mark, no flag, wake 64" }),
+            (58, Event::Marked(Ok(())), "close, go, wake 66"),
+            (58, Event::Closed, "false of 1"),
+        ]);
+        let report = check(None, &[("1", true)], BEGIN, steps).expect("a report");
+        report.sessions[0].reason.clone()
+    };
+    assert_eq!(reason(running(0), false), "its task could not be cut");
+    assert_eq!(reason(running(0), true), "what became of its task could not be recorded");
+    assert_eq!(reason(Event::Present(Seat(0), Presence::Waiting), false), "it did not say goodbye");
+}
