@@ -18,6 +18,8 @@ mod deploying;
 mod disks;
 #[path = "daemon/fetching.rs"]
 mod fetching;
+#[path = "daemon/fuzzing.rs"]
+mod fuzzing;
 #[path = "daemon/gateway.rs"]
 mod gateway;
 #[path = "daemon/hanging.rs"]

@@ -1,9 +1,17 @@
 //! What comes from outside as text, and what must hold whatever it says: one function per target, for a fuzzer (`fuzz/`) and for the tests below,
 //! which play every target over the corpus in `fuzz/corpus/` and over random changes of it.
 //!
-//! A target panics when a promise is broken; that some input is refused is never a fault.
+//! A target panics when a promise is broken; that some input is refused is never a fault. The daemon's own input, the configuration, has its target
+//! beside the fuzzer (`fuzz/src/config.rs`).
+
+mod bytes;
+mod rows;
+
+use std::path::Path;
 
 use serde_json::value::RawValue;
+
+pub use self::rows::one_rows;
 
 use crate::agent::Entry;
 use crate::desk::command;
@@ -16,13 +24,14 @@ use crate::texts::Template;
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its corpus.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("update", one_update),
     ("command", one_command),
     ("template", one_template),
     ("marker", one_marker),
     ("entry", one_entry),
     ("text", one_text),
+    ("rows", one_rows),
 ];
 
 /// An update of Telegram: it is understood or passed over, and keeps its number.
@@ -84,6 +93,37 @@ pub fn one_text(data: &[u8]) {
     assert_eq!(bare(&parts.concat()), bare(text), "with at most {most}");
 }
 
+/// A change of a piece of a corpus: where (in 1/65536 of it), what is done there, with what.
+pub type Change = (u16, u8, u8);
+
+/// A piece of a corpus with some of it overwritten, cut off, filled in or doubled.
+pub fn changed(mut data: Vec<u8>, changes: &[Change]) -> Vec<u8> {
+    for (place, how, byte) in changes {
+        if data.is_empty() {
+            break;
+        }
+        let at = usize::from(*place) * data.len() / 65_536;
+        match how % 4 {
+            0 => data[at] = *byte,
+            1 => data.truncate(at),
+            2 => drop(data.splice(at..at, [*byte])),
+            _ => data.extend_from_within(at..),
+        }
+        data.truncate(4096);
+    }
+    data
+}
+
+/// Every piece of a corpus.
+///
+/// # Panics
+/// Where it cannot be read.
+pub fn corpus(folder: &Path) -> Vec<Vec<u8>> {
+    let files = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let files = files.map(|file| file.expect("a file of the corpus").path());
+    files.map(|file| std::fs::read(file).expect("a file of the corpus")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -91,28 +131,7 @@ mod tests {
     use super::*;
 
     fn corpus(name: &str) -> Vec<Vec<u8>> {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(name);
-        let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-        let files = files.map(|file| file.expect("a file of the corpus").path());
-        files.map(|file| std::fs::read(file).expect("a file of the corpus")).collect()
-    }
-
-    /// A piece of the corpus with some of it overwritten, cut out or doubled.
-    fn changed(mut data: Vec<u8>, changes: &[(prop::sample::Index, u8, u8)]) -> Vec<u8> {
-        for (place, how, byte) in changes {
-            if data.is_empty() {
-                break;
-            }
-            let at = place.index(data.len());
-            match how % 4 {
-                0 => data[at] = *byte,
-                1 => data.truncate(at),
-                2 => drop(data.splice(at..at, [*byte])),
-                _ => data.extend_from_within(at..),
-            }
-            data.truncate(4096);
-        }
-        data
+        super::corpus(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(name))
     }
 
     #[test]
@@ -140,7 +159,7 @@ mod tests {
         fn every_target_holds_over_changes_of_its_corpus(
             which in 0..TARGETS.len(),
             seed in any::<prop::sample::Index>(),
-            changes in prop::collection::vec(any::<(prop::sample::Index, u8, u8)>(), 0..6),
+            changes in prop::collection::vec(any::<Change>(), 0..6),
             noise in prop::collection::vec(any::<u8>(), 0..64),
         ) {
             let (name, target) = TARGETS[which];
