@@ -158,16 +158,6 @@ impl Outbox {
         }
     }
 
-    /// Replies that are not delivered.
-    pub fn len(&self) -> usize {
-        self.lanes.values().map(|lane| lane.rows.len()).sum()
-    }
-
-    /// Whether every reply is delivered.
-    pub fn is_empty(&self) -> bool {
-        self.lanes.is_empty()
-    }
-
     /// Takes one event to its consequences. The caller performs them, in order.
     pub fn step(&mut self, now: Moment, wall: Wall, event: Event) -> Vec<Effect> {
         let mut effects = Vec::new();

@@ -224,11 +224,6 @@ impl Plan {
         self.end
     }
 
-    /// Sessions that have not said goodbye.
-    pub fn open(&self) -> usize {
-        self.open
-    }
-
     /// The session in a seat.
     pub fn session(&self, seat: Seat) -> &Arc<SessionKey> {
         self.roll.session(seat)

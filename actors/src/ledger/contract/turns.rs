@@ -4,7 +4,7 @@ use super::Case;
 use super::script::{Script, alice, answer, call, everybody, result, user};
 use crate::agent::Entry;
 use crate::ids::{Seq, TurnId};
-use crate::ledger::{Accepted, Done, End, Fate, Knowledge, Question, Request, Start, Started, Step, Take, TurnState, Word};
+use crate::ledger::{Accepted, Clear, Done, End, Fate, Knowledge, Question, Request, Start, Started, Step, Take, TurnState, Word};
 use crate::shutdown::ShutdownKind;
 
 pub(super) const CASES: &[Case] = &[
@@ -29,6 +29,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "a retry is taken back exactly", play: unstart_retry },
     Case { name: "a superseding start is taken back exactly", play: unstart_superseding },
     Case { name: "clearing closes what came before, and nothing after", play: clear },
+    Case { name: "clearing for a command that is not there closes nothing", play: clear_for_nobody },
     Case { name: "a new conversation sees nothing of the old", play: forget },
     Case { name: "a turn's wish to end the process closes with it", play: wish },
     Case { name: "an operator retries and drops turns", play: operator },
@@ -386,6 +387,16 @@ fn clear(s: &mut Script) {
     s.same(next.history, vec![user("cut"), Entry::Cut, user("run"), Entry::Cut, user("after")]);
     let done = s.clear(here, false);
     s.same(done, Done::Cleared { messages: 0, running: None, cut: 0 });
+}
+
+fn clear_for_nobody(s: &mut Script) {
+    s.say("waits");
+    let missing = s.seq();
+    let clear = |by| Step::Clear(Clear { session: alice(), before: Seq(missing.0 + 9), forget: true, by: Some(by) });
+    s.again(clear(missing), Done::Lost);
+    let command = s.hear(alice(), "alice", Accepted::Command { text: "/stop".into() });
+    let done = s.step(clear(command));
+    s.same(done, Done::Cleared { messages: 1, running: None, cut: 0 });
 }
 
 fn forget(s: &mut Script) {

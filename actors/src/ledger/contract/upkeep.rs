@@ -4,7 +4,7 @@ use super::Case;
 use super::script::{Script, alice, user};
 use crate::clock::Wall;
 use crate::ids::{Seq, SessionKey};
-use crate::ledger::{Accepted, Done, Fate, Knowledge, PairCode, Question, Start, Step, Take};
+use crate::ledger::{Accepted, Done, Fate, Knowledge, PairCode, Paired, Question, Start, Step, Take};
 
 pub(super) const CASES: &[Case] = &[
     Case { name: "pruning forgets what is closed and old", play: prune },
@@ -13,6 +13,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "pruning takes no more than it may", play: prune_most },
     Case { name: "open rows are counted by adapter, moved and dropped", play: adapters },
     Case { name: "a moved session joins the one that is there", play: merge },
+    Case { name: "who was let in moves along, and keeps the name that is there", play: moved_pairs },
 ];
 
 fn prune_all(most: u32) -> Step {
@@ -138,4 +139,35 @@ fn merge(s: &mut Script) {
     let said: Vec<_> = started.history.into_iter().collect();
     let named = |name: &str, text: &str| crate::agent::Entry::User { name: Some(name.into()), text: text.into() };
     s.same(said, vec![named("ALICE", "here"), named("BOB", "there"), named("ALICE", "here again")]);
+}
+
+fn moved_pairs(s: &mut Script) {
+    let invite = |s: &mut Script, adapter: &str, user: &str, name: &str, approve: bool| {
+        let code = format!("{adapter} {user}");
+        let (adapter, user, name) = (adapter.into(), user.into(), name.into());
+        s.step(Step::PairCode(PairCode { adapter, user, name, code: code.clone(), expires: Wall(i64::MAX) }));
+        if approve {
+            let done = s.step(Step::PairApprove { code, at: Wall(0) });
+            s.same(matches!(done, Done::Paired { .. }), true);
+        }
+    };
+    invite(s, "web", "ann", "Ann", true);
+    invite(s, "web", "bob", "Bob of the web", true);
+    invite(s, "net", "bob", "Bob", true);
+    invite(s, "other", "ann", "Anna", true);
+    for (adapter, user) in [("web", "eve"), ("net", "eve"), ("web", "dan"), ("net", "ann")] {
+        invite(s, adapter, user, "?", false);
+    }
+    let done = s.step(Step::MoveAdapter { from: "web".into(), to: "net".into() });
+    s.same(done, Done::Moved(4));
+    let Knowledge::Pairs(rows) = s.ask(&Question::Pairs { at: Wall(0) }) else { panic!("pairs were asked for") };
+    let rows: Vec<String> = rows
+        .into_iter()
+        .map(|row| match row.state {
+            Paired::In => format!("{} {}: {}", row.adapter, row.user, row.name),
+            Paired::Waiting { code, .. } => format!("{} {}: code {code}", row.adapter, row.user),
+        })
+        .collect();
+    let expected = ["net ann: Ann", "net ann: code net ann", "net bob: Bob", "net dan: code web dan", "net eve: code net eve", "other ann: Anna"];
+    s.same(rows, expected.map(str::to_owned).into());
 }

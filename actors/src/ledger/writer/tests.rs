@@ -59,6 +59,7 @@ fn step(number: i64) -> Step {
 fn name(step: &Step) -> String {
     match step {
         Step::Phase { at, .. } => at.0.to_string(),
+        Step::Clear(clear) => format!("clear {}", clear.before.0),
         other => format!("{other:?}"),
     }
 }
@@ -71,12 +72,24 @@ struct Writer {
 
 impl Writer {
     fn write(&self, number: i64, urgency: Urgency) {
+        self.write_step(number, step(number), urgency);
+    }
+
+    /// What a /stop closes.
+    fn clear(&self, number: u64) {
+        let session = crate::ids::SessionKey { chat: crate::ids::ChatId::new("a", "1"), member: None };
+        let before = crate::ids::Seq(number);
+        let clear = Step::Clear(Clear { session, before, forget: false, by: Some(before) });
+        self.write_step(i64::try_from(number).expect("small"), clear, Urgency::Must);
+    }
+
+    fn write_step(&self, number: i64, step: Step, urgency: Urgency) {
         let answers = self.answers.clone();
         let reply: Reply = Box::new(move |result| {
             let word = if result.is_ok() { "ok" } else { "given back" };
             answers.lock().expect("nobody panics here").push(format!("{number} {word}"));
         });
-        self.addr.do_send(Write { step: step(number), urgency, reply: Some(reply) });
+        self.addr.do_send(Write { step, urgency, reply: Some(reply) });
     }
 
     fn ask(&self) {
@@ -112,6 +125,10 @@ impl Handler<LedgerHealth> for Nobody {
 
 /// Plays on an engine with these faults; then what was committed and what was answered, in order.
 fn check(faults: &[Fault], play: impl AsyncFnOnce(&Writer), commits: &str, answers: &str) {
+    check_with(Settings::defaults().ledger, faults, play, commits, answers);
+}
+
+fn check_with(settings: settings::Ledger, faults: &[Fault], play: impl AsyncFnOnce(&Writer), commits: &str, answers: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let script = Script::default();
@@ -123,7 +140,7 @@ fn check(faults: &[Fault], play: impl AsyncFnOnce(&Writer), commits: &str, answe
         let watcher = Nobody.start().recipient();
         let nursery = Nursery::new(Clock::system());
         let addr =
-            nursery.start(spec, |_| LedgerActor::inline(engine, Duration::from_millis(1), Settings::defaults().ledger, watcher), |_| {});
+            nursery.start(spec, |_| LedgerActor::inline(engine, Duration::from_millis(1), settings.clone(), watcher), |_| {});
         let writer = Writer { script: script.clone(), addr, answers: Arc::default() };
         play(&writer).await;
         writer.pass(20).await;
@@ -212,4 +229,24 @@ fn closing_writes_what_is_left_first() {
         writer.pass(10).await;
     };
     check(&[], play, "1+2, close", "1 ok, 2 ok, closed");
+}
+
+#[test]
+fn a_commit_is_bounded_but_takes_what_a_command_closes_with_it() {
+    let two = settings::Ledger { batch: 2, ..Settings::defaults().ledger };
+    let play = async |writer: &Writer| {
+        (1..=5).for_each(|number| writer.write(number, Urgency::Must));
+        writer.pass(10).await;
+        (6..=7).for_each(|number| writer.write(number, Urgency::Must));
+        writer.clear(8);
+        writer.write(9, Urgency::Must);
+    };
+    let answers = "1 ok, 2 ok, 3 ok, 4 ok, 5 ok, 6 ok, 7 ok, 8 ok, 9 ok";
+    check_with(two.clone(), &[], play, "1+2, 3+4, 5, 6+7+clear 8, 9", answers);
+    let lazy = async |writer: &Writer| {
+        (1..=2).for_each(|number| writer.write(number, Urgency::Lazy));
+        writer.pass(10).await;
+        assert_eq!(writer.script.plot().commits, ["1+2"], "a full commit has company enough");
+    };
+    check_with(two, &[], lazy, "1+2", "1 ok, 2 ok");
 }

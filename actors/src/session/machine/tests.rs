@@ -321,6 +321,21 @@ fn a_turn_that_asks_waits_for_as_long_as_it_takes_and_goes_on_where_it_was() {
 }
 
 #[test]
+fn a_start_of_unknown_fate_is_forgotten_once_it_was_stopped() {
+    let unsure = |halt: u64, again: &'static str| {
+        vec![
+            (0, Event::Heard, "start 100 All"),
+            (0, Event::Gate(Gate::Shut), ""),
+            (0, Event::Started(None), ""),
+            (1, Event::Halt(Seq(halt)), ""),
+            (2, Event::Gate(Gate::Open), again),
+        ]
+    };
+    check(serving(), unsure(99, "start 100 All"));
+    check(serving(), unsure(101, "start 104 All"));
+}
+
+#[test]
 fn what_it_is_doing_and_whether_it_may_leave() {
     use Activity::{Delivering, Idle, Waiting};
     use Event::{Closed, Drain, Heard, Resume};
