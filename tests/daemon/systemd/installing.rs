@@ -1,6 +1,7 @@
 //! `switchboard service`, for the system and for a user.
 
 use super::host::{BRIEF, Host};
+use crate::releases::{Next, Releases};
 
 const UNIT: &str = "/etc/systemd/system/switchboard.service";
 
@@ -80,10 +81,56 @@ fn a_user_has_a_service_of_their_own() {
     check(&host, &kim(&["start"]), 0, "started: instance ");
     check(&host, &kim(&["status"]), 0, "doing     serving, ready");
     check(&host, &kim(&["restart", "--dwell", "500ms"]), 0, "restarted: instance ");
+    // It is updated by its user, and mended when it is ill.
+    let releases = Releases::serve();
+    releases.publish(Next::new("good", "breaking"));
+    let (key, from) = (format!("SWITCHBOARD__UPDATE__PUBLIC_KEY={}", releases.public_key()), releases.address().to_owned());
+    let program = concat!("/home/kim/.local/share/switchboard/versions/", env!("CARGO_PKG_VERSION"), "/switchboard");
+    let service = kim(&[]);
+    let as_kim = &service[..service.iter().position(|word| *word == "switchboard").expect("it is there")];
+    let update = [as_kim, &[&*key, &*listen, program, "update", "--from", &*from, "--dwell", "1s", "--start-limit", "20s"]].concat();
+    check(&host, &update, 0, "updated from 0.1.0 to 0.2.0: it is ready and stayed so");
+    check(&host, &kim(&["status"]), 0, "active (running)");
+    host.done(&[as_kim, &["systemctl", "--user", "kill", "--signal=KILL", "switchboard"]].concat());
+    host.done(&[as_kim, &["systemctl", "--user", "stop", "switchboard"]].concat());
+    releases.publish(Next { version: "0.3.0", ..Next::new("good", "breaking") });
+    check(&host, &update, 0, "0.3.0 is in place; no gateway runs that could prove it");
+    check(&host, &kim(&["start"]), 0, "started: instance ");
     check(&host, &kim(&["stop"]), 0, "stopped");
     check(&host, &kim(&["uninstall", "--yes"]), 0, "the service is gone");
     assert!(host.machine.path("/home/kim/.local/share/switchboard/current/switchboard").exists());
     host.machine.write("/var/lib/systemd/linger/kim", 0o644, "");
     let printed = host.run(&kim(&["install", "--yes"]));
     assert!(printed.code == Some(0) && !printed.err.contains("linger"), "{printed:?}");
+}
+
+/// What ships for a newer manager, and for users, as far as this one can judge it.
+#[test]
+fn g30_every_shipped_unit_is_one_and_the_services_of_the_system_are_confined() {
+    let Some(host) = Host::boot(BRIEF) else { return };
+    host.install();
+    for (file, of, confined) in [
+        ("switchboard.service", "--system", true),
+        ("before-v253/switchboard.service", "--system", true),
+        ("switchboard.socket", "--system", false),
+        ("user/switchboard.service", "--user", false),
+    ] {
+        let name = file.rsplit('/').next().expect("a name");
+        let folder = format!("/tmp/{}", file.replace(['/', '.'], "-"));
+        // The program of a user's unit is where its user has one.
+        let text = Host::shipped(file).replace("%h/.local/share", "/opt");
+        host.machine.write(&format!("{folder}/{name}"), 0o644, &text);
+        if name.ends_with(".socket") {
+            host.machine.write(&format!("{folder}/switchboard.service"), 0o644, &Host::shipped("before-v253/switchboard.service"));
+        }
+        let path = format!("{folder}/{name}");
+        let printed = host.run(&["env", "XDG_RUNTIME_DIR=/run", "systemd-analyze", "verify", of, "--man=no", &path]);
+        let complaints: Vec<&str> = printed.err.lines().chain(printed.out.lines()).filter(|line| line.contains("switchboard")).collect();
+        let newer = text.contains("Type=notify-reload") && complaints.len() == 1 && complaints[0].contains("notify-reload");
+        assert!(newer || complaints.is_empty(), "{file}: {printed:?}");
+        if confined {
+            let verdict = host.done(&["systemd-analyze", "security", "--offline=yes", "--no-pager", "--threshold=30", &path]);
+            assert!(verdict.contains("Overall exposure level"), "{file}: {verdict}");
+        }
+    }
 }

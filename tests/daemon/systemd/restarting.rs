@@ -68,3 +68,19 @@ fn g27_a_program_that_fails_once_is_restarted_at_the_second_try() {
     check(&told, 0, &["once more", "restarted at the second try: instance ", "At the first, the new instance died before it was ready"]);
     assert_eq!(host.property("ActiveState"), "active");
 }
+
+#[test]
+fn g27_a_restart_in_place_is_no_stop_for_the_manager() {
+    let Some(host) = Host::boot(&format!("{BRIEF}[restart]\nmode = \"exec\"\n")) else { return };
+    host.install();
+    // Were it told of a stop, it would end what comes after it within this time.
+    host.tune("TimeoutStopSec=1");
+    host.done(&["systemctl", "start", "switchboard"]);
+    let (pid, first) = (host.main_pid(), host.instance().expect("ready"));
+    host.done(&["switchboard", "restart", "--dwell", "3s"]);
+    assert_ne!(host.wait_for_successor(&first), first);
+    assert_eq!((host.main_pid(), host.property("ActiveState"), host.property("NRestarts")), (pid, "active".into(), "0".into()));
+    // A stop is one.
+    host.done(&["systemctl", "stop", "switchboard"]);
+    assert_eq!((host.property("ActiveState"), host.property("Result")), ("inactive".into(), "success".into()));
+}
