@@ -245,7 +245,7 @@ impl Life {
             margin: config.settings.shutdown.margin,
             pulse,
             url: Url::of(&config, &token, &state),
-            service: Service::of_process(),
+            service: Service::of_process(on_trial.is_some()),
             supervised,
             in_place: false,
             on_trial,

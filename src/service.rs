@@ -15,17 +15,22 @@ pub const EVERY: Duration = Duration::from_secs(2);
 /// How much time is asked for at once: several of our words may be late.
 const ASK: Duration = Duration::from_secs(15);
 
+/// What a version on trial is about.
+const TRIAL: &str = "on trial: hearing and saying nothing";
+
 /// Tells the service manager, if there is one.
 #[derive(Clone, Copy, Debug)]
 pub struct Service {
     /// How often the watchdog wants to be fed.
     watchdog: Option<Duration>,
+    /// Whether it only shows that it could serve.
+    on_trial: bool,
 }
 
 impl Service {
     /// What the environment says of it.
-    pub fn of_process() -> Self {
-        Self { watchdog: sd_notify::watchdog_enabled() }
+    pub fn of_process(on_trial: bool) -> Self {
+        Self { watchdog: sd_notify::watchdog_enabled(), on_trial }
     }
 
     /// How often [`tick`](Self::tick) is due.
@@ -35,7 +40,7 @@ impl Service {
 
     /// The gateway serves.
     pub fn ready(&self) {
-        tell(&[NotifyState::Ready, NotifyState::Status("serving")]);
+        tell(&[NotifyState::Ready, NotifyState::Status(if self.on_trial { TRIAL } else { "serving" })]);
     }
 
     /// The configuration is being read again: `Type=notify-reload` wants to know since when (systemd: sd_notify(3)).
@@ -53,7 +58,7 @@ impl Service {
 
     /// The gateway shows a sign of life: `now` is fresh. `left`: the time until a shutdown under way is over, margin included.
     pub fn tick(&self, now: &Status, left: Option<Duration>) {
-        let status = words(now, left);
+        let status = words(now, left, self.on_trial);
         let mut news = vec![NotifyState::Status(&status)];
         if self.watchdog.is_some() {
             news.push(NotifyState::Watchdog);
@@ -83,10 +88,11 @@ fn tell(news: &[NotifyState]) {
 }
 
 /// One line for `systemctl status`: counts and our own words only.
-fn words(now: &Status, left: Option<Duration>) -> String {
+fn words(now: &Status, left: Option<Duration>, on_trial: bool) -> String {
     match (now.phase, left) {
         (Some(phase), Some(left)) => format!("{phase}: {} tasks running, up to {} s left", now.running_count, left.as_secs()),
         _ => match now.not_ready.len() {
+            0 if on_trial => TRIAL.into(),
             0 => format!("serving: {} conversations, {} tasks running", now.sessions, now.running_count),
             _ => format!("not ready: {} parts; see `switchboard status`", now.not_ready.len()),
         },
