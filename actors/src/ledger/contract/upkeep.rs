@@ -168,6 +168,7 @@ fn moved_pairs(s: &mut Script) {
             Paired::Waiting { code, .. } => format!("{} {}: code {code}", row.adapter, row.user),
         })
         .collect();
-    let expected = ["net ann: Ann", "net ann: code net ann", "net bob: Bob", "net dan: code web dan", "net eve: code net eve", "other ann: Anna"];
+    let expected =
+        ["net ann: Ann", "net ann: code net ann", "net bob: Bob", "net dan: code web dan", "net eve: code net eve", "other ann: Anna"];
     s.same(rows, expected.map(str::to_owned).into());
 }

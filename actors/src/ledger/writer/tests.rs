@@ -125,10 +125,10 @@ impl Handler<LedgerHealth> for Nobody {
 
 /// Plays on an engine with these faults; then what was committed and what was answered, in order.
 fn check(faults: &[Fault], play: impl AsyncFnOnce(&Writer), commits: &str, answers: &str) {
-    check_with(Settings::defaults().ledger, faults, play, commits, answers);
+    check_with(&Settings::defaults().ledger, faults, play, commits, answers);
 }
 
-fn check_with(settings: settings::Ledger, faults: &[Fault], play: impl AsyncFnOnce(&Writer), commits: &str, answers: &str) {
+fn check_with(settings: &settings::Ledger, faults: &[Fault], play: impl AsyncFnOnce(&Writer), commits: &str, answers: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let script = Script::default();
@@ -139,8 +139,7 @@ fn check_with(settings: settings::Ledger, faults: &[Fault], play: impl AsyncFnOn
         let engine = Box::new(script.clone());
         let watcher = Nobody.start().recipient();
         let nursery = Nursery::new(Clock::system());
-        let addr =
-            nursery.start(spec, |_| LedgerActor::inline(engine, Duration::from_millis(1), settings.clone(), watcher), |_| {});
+        let addr = nursery.start(spec, |_| LedgerActor::inline(engine, Duration::from_millis(1), settings.clone(), watcher), |_| {});
         let writer = Writer { script: script.clone(), addr, answers: Arc::default() };
         play(&writer).await;
         writer.pass(20).await;
@@ -242,11 +241,11 @@ fn a_commit_is_bounded_but_takes_what_a_command_closes_with_it() {
         writer.write(9, Urgency::Must);
     };
     let answers = "1 ok, 2 ok, 3 ok, 4 ok, 5 ok, 6 ok, 7 ok, 8 ok, 9 ok";
-    check_with(two.clone(), &[], play, "1+2, 3+4, 5, 6+7+clear 8, 9", answers);
+    check_with(&two, &[], play, "1+2, 3+4, 5, 6+7+clear 8, 9", answers);
     let lazy = async |writer: &Writer| {
         (1..=2).for_each(|number| writer.write(number, Urgency::Lazy));
         writer.pass(10).await;
         assert_eq!(writer.script.plot().commits, ["1+2"], "a full commit has company enough");
     };
-    check_with(two, &[], lazy, "1+2", "1 ok, 2 ok");
+    check_with(&two, &[], lazy, "1+2", "1 ok, 2 ok");
 }
