@@ -177,7 +177,7 @@ impl Plan {
     ) -> (Self, Vec<Effect>) {
         let roll = RollCall::new(census);
         let seats: Vec<SeatState> =
-            (0..roll.len()).map(|_| SeatState { outcome: None, reason: String::new(), waited: Duration::ZERO, late: false }).collect();
+            (0..roll.sessions()).map(|_| SeatState { outcome: None, reason: String::new(), waited: Duration::ZERO, late: false }).collect();
         let mut plan = Self {
             kind,
             budgets,

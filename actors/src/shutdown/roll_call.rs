@@ -67,13 +67,8 @@ impl RollCall {
     }
 
     /// The size of the census.
-    pub fn len(&self) -> usize {
+    pub fn sessions(&self) -> usize {
         self.census.len()
-    }
-
-    /// Whether nobody is in it.
-    pub fn is_empty(&self) -> bool {
-        self.census.is_empty()
     }
 
     /// The session in a seat.

@@ -58,3 +58,22 @@ impl fmt::Debug for Ticket {
         write!(f, "Ticket({})", self.seat.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn g31_a_ticket_is_answered_exactly_once_also_when_it_is_lost() {
+        let heard: Arc<Mutex<Vec<(Seat, Option<Outcome>)>>> = Arc::default();
+        let line: Acknowledge = {
+            let heard = heard.clone();
+            Arc::new(move |seat, goodbye| heard.lock().expect("nobody panics").push((seat, goodbye.map(|goodbye| goodbye.outcome))))
+        };
+        Ticket::new(Seat(1), line.clone()).acknowledge(Goodbye { outcome: Outcome::Idle, reason: String::new() });
+        drop(Ticket::new(Seat(2), line));
+        assert_eq!(*heard.lock().expect("nobody panics"), [(Seat(1), Some(Outcome::Idle)), (Seat(2), None)]);
+    }
+}

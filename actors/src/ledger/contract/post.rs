@@ -137,6 +137,8 @@ fn draft(s: &mut Script) {
     s.same(due, Vec::new());
     let done = s.fate(draft.id, Fate::Drafted { message: "p7".into() });
     s.same(done, Done::Ok);
+    // Newer numbers than the draft's are about by then.
+    s.say("meanwhile");
     let mut first = draft.clone();
     first.state = OutboxState::Due;
     first.text = "whole".into();

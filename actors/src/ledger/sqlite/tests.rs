@@ -69,7 +69,7 @@ fn what_people_say_is_written_nowhere_but_into_the_ledger() {
 
 #[test]
 fn a_new_ledger_is_private_and_keeps_its_id() {
-    let (_directory, path) = place();
+    let (directory, path) = place();
     let mut ledger = open(&path);
     fill(&mut ledger, 1, 3);
     let first = facts(&mut ledger);
@@ -81,6 +81,8 @@ fn a_new_ledger_is_private_and_keeps_its_id() {
     ledger.close().expect("nobody else reads");
     assert_eq!(std::fs::metadata(super::schema::with_suffix(&path, "-wal")).map_or(0, |log| log.len()), 0);
     assert!(matches!(ledger.commit(&[message(3, "late")]), Err(Fault::NotCommitted(_))));
+    let left = std::fs::read_dir(directory.path()).expect("a directory").map(|entry| entry.expect("an entry").file_name());
+    assert_eq!(left.filter(|name| name.to_string_lossy().contains("before")).count(), 0, "there was nothing to take a snapshot of");
     assert_eq!(facts(&mut open(&path)), first);
 }
 
