@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn g31_a_ticket_is_answered_exactly_once_also_when_it_is_lost() {
-        let heard: Arc<Mutex<Vec<(Seat, Option<Outcome>)>>> = Arc::default();
+        let heard: Arc<Mutex<Vec<_>>> = Arc::default();
         let line: Acknowledge = {
             let heard = heard.clone();
             Arc::new(move |seat, goodbye| heard.lock().expect("nobody panics").push((seat, goodbye.map(|goodbye| goodbye.outcome))))
