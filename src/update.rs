@@ -13,6 +13,7 @@ pub mod process;
 pub mod source;
 pub mod subject;
 
+use std::ops::ControlFlow;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -125,28 +126,10 @@ pub fn update(
         )
     })?;
     let before_us = layout.versions();
-    let installed = |version: &Version| before_us.contains(&version.to_string());
-    let to = match order.to.clone().filter(|version| installed(version) && order.from.is_none() && !order.check) {
-        Some(version) => version,
-        None => {
-            let release = Release::find(order, &config.update, told)?;
-            if order.check || release.manifest.version == from {
-                return Ok(release.compared_with(&from));
-            }
-            if release.manifest.version < from && order.to.is_none() {
-                let (there, version) = (&release.place, &release.manifest.version);
-                let words = format!(
-                    "{there} has version {version}, which is older than {from}. `switchboard update --to {version}` goes back to it"
-                );
-                return Err(Refusal(Exit::NotAchieved, words));
-            }
-            release.install(layout, told)?;
-            release.manifest.version
-        }
+    let to = match bring(layout, order, &config, &from, told)? {
+        ControlFlow::Continue(to) => to,
+        ControlFlow::Break(words) => return Ok(words),
     };
-    if to == from {
-        return Ok(format!("version {from} is current already"));
-    }
     let (subject, before) = subject(layout, &config, sockets)?;
     if let Before::Ill(how) = &before {
         told(&format!("the gateway is ill: {how}. Version {to} may mend that; if it does not, {from} is put back as it is"));
@@ -166,6 +149,36 @@ pub fn update(
     let subject = subject.without_what_its_manager_knows();
     let entry = Entry { update: Update::new(Plan { from, to, change, before }), subject, limits };
     drive(&mut Driver { layout, journal: &journal, limits, told }, entry)
+}
+
+/// Brings the wanted version to its place; or what there is to say instead.
+fn bring(
+    layout: &Layout,
+    order: &Order,
+    config: &Config,
+    from: &Version,
+    told: &mut dyn FnMut(&str),
+) -> Result<ControlFlow<String, Version>, Refusal> {
+    let installed = |version: &&Version| layout.versions().contains(&version.to_string());
+    if let Some(to) = order.to.as_ref().filter(installed).filter(|_| order.from.is_none() && !order.check) {
+        return Ok(if to == from {
+            ControlFlow::Break(format!("version {from} is current already"))
+        } else {
+            ControlFlow::Continue(to.clone())
+        });
+    }
+    let release = Release::find(order, &config.update, told)?;
+    if order.check || release.manifest.version == *from {
+        return Ok(ControlFlow::Break(release.compared_with(from)));
+    }
+    if release.manifest.version < *from && order.to.is_none() {
+        let (there, version) = (&release.place, &release.manifest.version);
+        let words =
+            format!("{there} has version {version}, which is older than {from}. `switchboard update --to {version}` goes back to it");
+        return Err(Refusal(Exit::NotAchieved, words));
+    }
+    release.install(layout, told)?;
+    Ok(ControlFlow::Continue(release.manifest.version))
 }
 
 /// Brings an update that was cut to its end, as it was begun. Whoever wanted another version hears that it is still to be done.
