@@ -266,6 +266,7 @@ mod tests {
         assert!(matches!(flag.read(), Found::Broken(_)), "a later format");
         fs::write(&path, vec![b' '; 1 << 20]).expect("it can be written");
         assert!(matches!(flag.read(), Found::Broken(_)), "far too long");
+        assert!(matches!(Flag::at(folder.path()).read(), Found::Broken(_)), "there is something, and it is no file");
         let missing = folder.path().join("no/such/folder/clean");
         let fault = Flag::at(&missing).write(&marker(InstanceId(Uuid::from_u128(7)), 1)).expect_err("no such folder");
         assert!(fault.contains("no/such/folder/clean"), "{fault}");

@@ -216,6 +216,7 @@ mod tests {
         check("{count}{count} {downtime}.", Ok("33 ."));
         check("no placeholder }", Ok("no placeholder }"));
         check("{name}", Err("{name}"));
+        check("{left} {name}", Err("known are {"));
         check("open {left", Err("never closed"));
     }
 

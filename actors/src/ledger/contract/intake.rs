@@ -126,6 +126,11 @@ fn request(s: &mut Script) {
     s.again(answered, Done::Lost);
     let open = s.open();
     s.same(open.requests.len(), 0);
+    // Once answered, it is forgotten when it is old, and not before.
+    let done = s.step(Step::Prune { before: accept.at, most: 100 });
+    s.same(done, Done::Moved(0));
+    let done = s.step(Step::Prune { before: Wall(accept.at.0 + 1), most: 100 });
+    s.same(done, Done::Moved(2)); // its row in the inbox, and the request
 }
 
 fn cursor(s: &mut Script) {
