@@ -20,6 +20,8 @@ use crate::http::health::Part;
 pub const VERSION: u32 = 1;
 /// What a version that is on trial is about.
 pub const ON_TRIAL: &str = "on trial";
+/// What is refused to whom the gateway started.
+pub const NOT_FROM_WITHIN: &str = "a process that the gateway started may not end it; use the agent's own way to ask for a restart";
 /// The longest line, either way.
 const MOST_BYTES: usize = 4 << 20;
 

@@ -12,7 +12,8 @@ use super::ask::{complain, failed, print};
 use super::say;
 use crate::config::Restart;
 use crate::control::client::Sockets;
-use crate::control::{Farewell, Request, Response, Status};
+use crate::control::descent::descends;
+use crate::control::{Farewell, NOT_FROM_WITHIN, Request, Response, Status};
 use crate::exit::Exit;
 use crate::restart::help::Origin;
 use crate::restart::patience::Patience;
@@ -76,6 +77,10 @@ pub(super) fn restart(sockets: &Sockets, order: &Order, settings: &Restart) -> E
         Ok(status) => status,
         Err(exit) => return exit,
     };
+    // It will be refused in the end, and until then it would wait for the very task that asks for it.
+    if descends(std::process::id(), status.pid) {
+        return complain(NOT_FROM_WITHIN, Exit::Refused);
+    }
     if let Err(exit) = wait(sockets, order.patience(), &interrupted, *status) {
         return exit;
     }

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::descent::descends;
-use super::{Envelope, Handle, MOST_BYTES, Response};
+use super::{Envelope, Handle, MOST_BYTES, NOT_FROM_WITHIN, Response};
 use crate::config::Control;
 
 /// A pause after an accept that failed (too many open files): the error does not go away by asking at once.
@@ -123,7 +123,7 @@ async fn answer(line: &[u8], peer: &UCred, handler: &dyn Handle, limit: Duration
     }
     let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
     if request.is_lifecycle() && pid.is_some_and(|pid| descends(pid, std::process::id())) {
-        return refused("a process that the gateway started may not end it; use the agent's own way to ask for a restart");
+        return refused(NOT_FROM_WITHIN);
     }
     match timeout(limit, handler.handle(request)).await {
         Ok(response) => response,

@@ -126,6 +126,24 @@ fn g07_a_restart_that_waits_for_idle_cuts_nobody_and_can_be_called_off() {
 }
 
 #[test]
+fn g16_a_restart_from_within_is_refused_and_does_not_wait_for_the_task_that_asks_for_it() {
+    let home = Home::with_model("[access]\nallow = [\"*\"]");
+    home.model.reply_to("endless", Reply::Never);
+    // A process of the gateway's own, as an agent's child is: it is there before the gateway, and asks once it is told to.
+    let ask =
+        r#"(until [ -e "$HOME/go" ]; do sleep 0.02; done; "$0" "$1" "$2" restart --when-idle; echo "left with $?" >&2) & exec "$0" "$@""#;
+    let gateway = home.launch_under(&["sh", "-c", ask], "debug");
+    gateway.wait_for("ready instance=");
+    home.telegram.push_text(1, 1, "endless");
+    home.asked("endless", 1);
+    std::fs::write(home.path().join("go"), "").expect("a file can be made");
+    gateway.wait_for("a process that the gateway started may not end it");
+    gateway.wait_for("left with 77");
+    assert_eq!(gateway.logged("waiting until no task runs"), 0);
+    gateway.kill();
+}
+
+#[test]
 fn a_restart_waits_no_longer_than_it_was_told_and_now_means_now() {
     let home = Home::with_model("[access]\nallow = [\"*\"]");
     home.model.reply_to("endless", Reply::Never);

@@ -361,6 +361,9 @@ impl Plan {
 
     /// A turn that is over is no reason any more to tell its chat.
     fn turn_over(&mut self, session: &SessionKey, waiting: u32, effects: &mut Vec<Effect>) {
+        if self.phase == Phase::RollCall {
+            return self.roll.turn_over(session, waiting);
+        }
         let Some(call) = self.calls.get_mut(&session.chat) else { return };
         call.waits |= waiting > 0;
         if let Some(seat) = call.reasons.iter().copied().find(|seat| **self.roll.session(*seat) == *session) {

@@ -55,6 +55,8 @@ pub struct RollCall {
     census: Vec<Arc<SessionKey>>,
     presence: Vec<Presence>,
     silent: usize,
+    /// Where everybody sits, once somebody's turn ended while the others were asked.
+    places: Option<HashMap<Arc<SessionKey>, Seat>>,
 }
 
 impl RollCall {
@@ -63,7 +65,7 @@ impl RollCall {
         let (census, presence): (Vec<_>, Vec<_>) =
             census.into_iter().map(|(key, live)| (key, if live { Presence::Asked } else { Presence::Away })).unzip();
         let silent = presence.iter().filter(|presence| **presence == Presence::Asked).count();
-        Self { census, presence, silent }
+        Self { census, presence, silent, places: None }
     }
 
     /// The size of the census.
@@ -82,6 +84,20 @@ impl RollCall {
         if *place == Presence::Asked {
             *place = presence;
             self.silent -= 1;
+        }
+    }
+
+    /// A turn ended of which it was answered that it runs; so many messages wait behind it.
+    pub fn turn_over(&mut self, session: &SessionKey, waiting: u32) {
+        let census = &self.census;
+        let places = self.places.get_or_insert_with(|| {
+            let seats = (0..).map(Seat);
+            census.iter().cloned().zip(seats).collect()
+        });
+        let Some(Seat(at)) = places.get(session) else { return };
+        let presence = &mut self.presence[*at as usize];
+        if let Presence::Running(..) = presence {
+            *presence = if waiting > 0 { Presence::Waiting } else { Presence::Quiet };
         }
     }
 

@@ -236,6 +236,21 @@ fn g06_a_chat_whose_turn_is_over_is_still_told_of_what_waits() {
 }
 
 #[test]
+fn g07_a_turn_that_ends_while_others_are_asked_is_not_announced_as_running() {
+    let over = |room: &str, waiting| Event::TurnOver(key(room, Some("0")), waiting);
+    let last = Event::Present(Seat(1), Presence::Quiet);
+    let quiet = vec![(0, running(0), "wake 1"), (0, over("1", 0), "wake 1"), (0, last.clone(), "drain, tickets until 53, wake 53")];
+    check(None, &[("1", true), ("2", true)], BEGIN, quiet);
+    let waits = vec![(0, running(0), "wake 1"), (0, over("1", 2), "wake 1"), (0, last, TOLD)];
+    check(None, &[("1", true), ("2", true)], BEGIN, waits);
+    // It had ended before its session was asked, which then told of the next one.
+    let next = vec![(0, over("1", 1), "wake 1"), (0, running(0), TOLD)];
+    check(None, &[("1", true)], BEGIN, next);
+    let stranger = vec![(0, over("nobody", 1), "wake 1"), (0, running(0), TOLD)];
+    check(None, &[("1", true)], BEGIN, stranger);
+}
+
+#[test]
 fn g08_only_idle_and_finished_in_time_are_clean() {
     let check = |outcome: Option<Outcome>, mark: &str| {
         let event = outcome.map_or(Event::Goodbye(Seat(0), None), |outcome| bye(0, outcome));
