@@ -271,6 +271,8 @@ pub enum SessionNews {
         /// The wish.
         request: Request,
     },
+    /// It stopped its turn for a /stop that could not be recorded, and says so with the turn's end.
+    Stopped(Arc<SessionKey>),
     /// A run that was cut did not yield; or one that had not did at last.
     Abandoned {
         /// `true`: another one; `false`: one less.

@@ -26,7 +26,7 @@ use crate::protocol::{
 };
 use crate::settings::Settings;
 use crate::shutdown::ticket::Ticket;
-use machine::{Close, Effect, Event, Gate, Rules, RunEnd, Session};
+use machine::{Close, Effect, Event, Gate, Rules, RunEnd, Say, Session};
 use run::Work;
 
 /// What all sessions share.
@@ -234,6 +234,9 @@ impl SessionActor {
     fn close(&mut self, Close { run, end, word, request }: Close, ctx: &mut Context<Self>) {
         if let Some(alarm) = self.alarm.take() {
             ctx.cancel_future(alarm);
+        }
+        if word == Say::Stopped {
+            self.shared.upward.session.do_send(SessionNews::Stopped(self.key.clone()));
         }
         let mut parts = self.word_the_end(&run, word);
         if !matches!(end, End::Asks { .. }) {

@@ -119,6 +119,8 @@ pub struct Supervisor {
     /// Commands that are being carried out and not settled yet.
     carrying: HashSet<Seq>,
     stage: Stage,
+    /// Sessions whose next /stop was answered before it could be recorded.
+    stopped: HashSet<Arc<SessionKey>>,
     /// Why turns are held, if they are.
     held: Option<Held>,
     again: Queue,
@@ -227,6 +229,7 @@ impl Supervisor {
             agents,
             books: Books::default(),
             carrying: HashSet::new(),
+            stopped: HashSet::new(),
             stage: Stage::Waking,
             held: None,
             again: Queue::default(),
@@ -544,6 +547,9 @@ impl Handler<SessionNews> for Supervisor {
                 }
             }
             SessionNews::Wants { session, turn, request } => self.carry_out_request(&session, turn.0, &request, ctx),
+            SessionNews::Stopped(session) => {
+                self.stopped.insert(session);
+            }
             SessionNews::Abandoned { more: true } => self.run_abandoned(ctx),
             SessionNews::Abandoned { more: false } => self.abandoned = self.abandoned.saturating_sub(1),
         }

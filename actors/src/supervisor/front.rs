@@ -356,10 +356,12 @@ impl Supervisor {
                     _ => (0, true),
                 };
                 self.books.away.remove(&order.session);
+                let answered = self.stopped.remove(&order.session);
                 let count = dropped.to_string();
                 match (command, anything) {
                     (Command::New, _) => texts.new.render(&[("count", &count)]),
                     (_, true) => texts.stopped.render(&[("count", &count)]),
+                    (_, false) if answered => String::new(),
                     (_, false) => texts.stopped_nothing.plain(),
                 }
             }

@@ -174,7 +174,7 @@ fn a_ledger_that_was_ill_during_the_shutdown_makes_it_unclean_but_loses_nothing(
 }
 
 #[test]
-fn stop_works_without_a_ledger() {
+fn g18_stop_works_without_a_ledger_and_is_answered_once() {
     let (mut world, worker, condition) = frail_world();
     world.life(async |life| {
         life.say("7", "alice", "work 100").await;
@@ -183,13 +183,13 @@ fn stop_works_without_a_ledger() {
         assert_eq!(life.status().await.running_count, 0, "it acts on arrival");
         condition.set(Health::Well);
         life.pass(secs(30)).await;
+        assert_eq!(life.stage("stage").unaccepted(), 0, "it is on record, and has its answer");
     });
     assert_eq!(worker.runs().len(), 1);
     world.expect(
         "0s  alice in 7  work 100
          0s  alice in 7  /stop
-         0s  → 7         ⏹️ Stopped. Dropped: 0.
-         0s  → 7         Nothing to stop.",
+         0s  → 7         ⏹️ Stopped. Dropped: 0.",
     );
 }
 
