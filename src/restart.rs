@@ -17,7 +17,7 @@ use crate::control::{Farewell, Request, Response, RunningTask, Status};
 use crate::foreign::one_line;
 use crate::unit::Unit;
 use help::Origin;
-use proof::{Event, Failure, Gateway, Limits, Proof, Sighting, Step, View};
+use proof::{Event, Failure, Gateway, Limits, Proof, Sighting, Step, UnitView, View};
 
 /// How often a restart is looked at.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -40,8 +40,9 @@ pub enum Outcome {
 pub fn prove(sockets: &Sockets, origin: &Origin, limits: Limits, enough: &dyn Fn() -> bool, told: &mut dyn FnMut(&str)) -> Outcome {
     let mut proof = Proof::begin(Instant::now(), origin.instance, origin.pid, limits);
     let mut said = None;
+    let mut onlooker = Onlooker::new(sockets, origin.unit.as_ref());
     loop {
-        let (view, status) = look(sockets, origin.unit.as_ref());
+        let (view, status) = onlooker.look();
         match proof.step(Instant::now(), Event::Saw(view)) {
             Step::Watch => {
                 // Said again only when something is new, not whenever time has passed.
@@ -94,18 +95,41 @@ pub fn workers(status: &Status) -> Vec<SessionKey> {
     workers
 }
 
-/// Looks once: at whoever answers, and at the unit.
-pub(crate) fn look(sockets: &Sockets, unit: Option<&Unit>) -> (View, Option<Box<Status>>) {
-    let unit = unit.and_then(Unit::state);
-    let (gateway, status) = match sockets.ask(&Request::Status) {
-        Ok(Response::Status(status)) => {
-            let sighting = Sighting { instance: status.instance, pid: status.pid, ready: status.ready };
-            (Gateway::There(sighting), Some(status))
+/// Looks at whoever answers, and at the unit.
+pub(crate) struct Onlooker<'a> {
+    sockets: &'a Sockets,
+    unit: Option<&'a Unit>,
+    main_pid: Option<u32>,
+}
+
+impl<'a> Onlooker<'a> {
+    /// One who has seen nothing yet.
+    pub(crate) fn new(sockets: &'a Sockets, unit: Option<&'a Unit>) -> Self {
+        Self { sockets, unit, main_pid: None }
+    }
+
+    /// Looks once.
+    pub(crate) fn look(&mut self) -> (View, Option<Box<Status>>) {
+        let unit = self.unit.and_then(|unit| Some(self.with_last_exit(unit, unit.state()?)));
+        let (gateway, status) = match self.sockets.ask(&Request::Status) {
+            Ok(Response::Status(status)) => {
+                let sighting = Sighting { instance: status.instance, pid: status.pid, ready: status.ready };
+                (Gateway::There(sighting), Some(status))
+            }
+            Err(AskError::NoGateway { .. }) => (Gateway::Nobody, None),
+            _ => (Gateway::Unclear, None),
+        };
+        (View { gateway, unit }, status)
+    }
+
+    /// A manager that has started another process since does not say any more how the one before it ended; its log does.
+    fn with_last_exit(&mut self, unit: &Unit, mut seen: UnitView) -> UnitView {
+        let before = std::mem::replace(&mut self.main_pid, seen.main_pid);
+        if before.is_some() && seen.main_pid.is_some() && before != seen.main_pid {
+            seen.last_exit = unit.logged_exit();
         }
-        Err(AskError::NoGateway { .. }) => (Gateway::Nobody, None),
-        _ => (Gateway::Unclear, None),
-    };
-    (View { gateway, unit }, status)
+        seen
+    }
 }
 
 /// Asks the service manager, else the gateway itself if there is one.

@@ -33,6 +33,9 @@ impl Scope {
     }
 }
 
+/// What systemd logs when a unit's main process ends other than it should (`SD_MESSAGE_UNIT_PROCESS_EXIT` in sd-messages.h).
+const MAIN_PROCESS_EXITED: &str = "98e322203f7a4ed290d09fe03c09fe15";
+
 /// A unit of a service manager.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unit {
@@ -67,6 +70,14 @@ impl Unit {
         let properties =
             "--property=ActiveState,SubState,Result,MainPID,ExecMainPID,ExecMainStartTimestampMonotonic,ExecMainCode,ExecMainStatus,Job";
         Some(view(&self.ask("systemctl", &["show", properties, &self.name])?))
+    }
+
+    /// How the newest of its main processes that failed ended, by the manager's own log; none where that cannot be read.
+    pub fn logged_exit(&self) -> Option<String> {
+        let entry = format!("MESSAGE_ID={MAIN_PROCESS_EXITED}");
+        let fields = "--output-fields=EXIT_CODE,EXIT_STATUS";
+        let arguments = ["--no-pager", "--quiet", "--lines=1", "--output=export", fields, "--unit", &self.name, &entry];
+        logged_exit(&self.ask("journalctl", &arguments)?)
     }
 
     /// One line on how it is, as the manager sees it.
@@ -135,12 +146,7 @@ fn property<'a>(text: &'a str, key: &str) -> Option<&'a str> {
 fn view(text: &str) -> UnitView {
     let value = |key: &str| property(text, key).unwrap_or_default();
     let idle = matches!(value("Job"), "" | "0");
-    let last_exit = match (value("ExecMainCode"), value("ExecMainStatus").parse::<u8>()) {
-        // The codes of waitid(2).
-        ("1", Ok(code)) => Some(exit::in_words(code)),
-        ("2" | "3", Ok(signal)) => Some(format!("killed by signal {signal}")),
-        _ => None,
-    };
+    let last_exit = ended(value("ExecMainCode"), value("ExecMainStatus"));
     let failed = (idle && value("ActiveState") == "failed" && value("SubState") == "failed").then(|| match &last_exit {
         Some(exit) => format!("{}, {exit}", value("Result")),
         None => value("Result").to_owned(),
@@ -152,6 +158,20 @@ fn view(text: &str) -> UnitView {
         failed,
         stopped: idle && value("ActiveState") == "inactive" && value("SubState") == "dead",
         last_exit,
+    }
+}
+
+/// What an entry of the manager's log, as `journalctl --output=export` shows it, says of a process's end.
+fn logged_exit(entry: &str) -> Option<String> {
+    ended(property(entry, "EXIT_CODE")?, property(entry, "EXIT_STATUS")?)
+}
+
+/// How a process ended, in words: the codes of waitid(2), by number or by name.
+fn ended(code: &str, status: &str) -> Option<String> {
+    match (code, status.parse::<u8>()) {
+        ("1" | "exited", Ok(code)) => Some(exit::in_words(code)),
+        ("2" | "killed" | "3" | "dumped", Ok(signal)) => Some(format!("killed by signal {signal}")),
+        _ => None,
     }
 }
 
@@ -209,6 +229,18 @@ mod tests {
         let stopped = "ActiveState=inactive SubState=dead Result=success MainPID=0 ExecMainCode=1 ExecMainStatus=0";
         check(stopped, None, None, true, Some("exit code 0: stopped as asked"));
         check(&format!("{stopped} Job=12"), None, None, false, Some("exit code 0: stopped as asked"));
+    }
+
+    #[test]
+    fn the_log_knows_how_a_process_ended_that_was_replaced() {
+        let check =
+            |entry: &str, expected: Option<&str>| assert_eq!(logged_exit(&entry.replace(' ', "\n")).as_deref(), expected, "{entry}");
+        check("__CURSOR=s=1;i=2 EXIT_CODE=exited EXIT_STATUS=70", Some("exit code 70: gave up"));
+        check("EXIT_CODE=killed EXIT_STATUS=9", Some("killed by signal 9"));
+        check("EXIT_CODE=dumped EXIT_STATUS=6", Some("killed by signal 6"));
+        check("EXIT_CODE=exited EXIT_STATUS=TERM", None);
+        check("EXIT_STATUS=70", None);
+        check("", None);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::exit;
 use crate::install::Layout;
 use crate::lock::InstanceLock;
 use crate::restart::proof::{Event, Failure, Gateway, Limits, Proof, Step};
-use crate::restart::{self, LOOK_EVERY};
+use crate::restart::{self, LOOK_EVERY, Onlooker};
 use crate::state_dir::StateDir;
 use crate::unit::installed::Installed;
 use crate::unit::{Scope, Unit};
@@ -200,8 +200,9 @@ impl Subject {
     fn watch(&mut self, mut proof: Proof, pid: Option<u32>, asked: Duration, told: &mut dyn FnMut(&str)) -> Result<(), String> {
         let (sockets, unit) = (Sockets(self.sockets.clone()), self.unit());
         let mut said = String::new();
+        let mut onlooker = Onlooker::new(&sockets, unit.as_ref());
         loop {
-            let (mut view, status) = restart::look(&sockets, unit.as_ref());
+            let (mut view, status) = onlooker.look();
             view.unit = view.unit.map(|unit| unit.since(asked));
             let nobody = view.gateway == Gateway::Nobody;
             match proof.step(Instant::now(), Event::Saw(view)) {
