@@ -20,10 +20,11 @@ use crate::ids::MessageId;
 use crate::ids::{ChatId, OutboxId};
 use crate::ledger::writer::LedgerLine;
 use crate::ledger::{Done, Fate, Knowledge, NoticeKind, OutboxRow, OutboxState, Question, Step, What};
+use crate::live::Live;
 use crate::platform::{Abilities, Outgoing, Platform, SpeakError, Speaker};
 use crate::protocol::{
-    AdapterHealth, AdapterNews, Deliver, DeliverBefore, Disconnect, Flush, Leave, Notify, Phrase, Rephrase, ShowDraft, ShowTyping, Soften,
-    Upward, Withdraw,
+    AdapterHealth, AdapterNews, Deliver, DeliverBefore, Disconnect, Flush, Leave, Notify, Phrase, Refit, Rephrase, ShowDraft, ShowTyping,
+    Soften, Upward, Withdraw,
 };
 use crate::settings::{AdapterSettings, Policy, Settings};
 use crate::shutdown::ShutdownKind;
@@ -38,7 +39,7 @@ use outbox::{Bounds, Effect, Event, Outbox};
 /// What all adapters share.
 pub struct Shared {
     /// How everything is set.
-    pub settings: Arc<Settings>,
+    pub settings: Arc<Live<Settings>>,
     /// The time.
     pub clock: Clock,
     /// Where platforms run.
@@ -75,7 +76,7 @@ pub struct AdapterActor {
 impl AdapterActor {
     /// The adapter `set` on `platform`. It connects when it starts, not before `wait` has passed.
     pub fn new(set: AdapterSettings, platform: Arc<dyn Platform>, shared: Arc<Shared>, wait: std::time::Duration) -> Self {
-        let outbox = Outbox::new(bounds(&set, platform.as_ref(), &shared.settings));
+        let outbox = Outbox::new(bounds(&set, platform.as_ref(), &shared.settings.now()));
         Self {
             line: Line::new(wait),
             set,
@@ -159,9 +160,9 @@ impl AdapterActor {
             self.rendered.insert(id, row.text.clone());
         }
         if repeat {
-            row.text.insert_str(0, &self.shared.settings.texts.repeat.plain());
+            row.text.insert_str(0, &self.shared.settings.now().texts.repeat.plain());
         }
-        let limit = self.shared.settings.outbox.send_limit;
+        let limit = self.shared.settings.now().outbox.send_limit;
         let Abilities { edits, idempotent, .. } = self.platform.abilities();
         let way = match row.message.clone() {
             Some(message) => Way::Edit(message),
@@ -177,10 +178,11 @@ impl AdapterActor {
 
     /// The words of a "going down" notice, as they are true now.
     fn render(&self, phrase: &Phrase) -> String {
-        let texts = &self.shared.settings.texts;
+        let settings = self.shared.settings.now();
+        let texts = &settings.texts;
         let left = phrase.until.since(self.shared.clock.now());
         let stops = phrase.kind == ShutdownKind::Stop;
-        let resumes = self.shared.settings.recovery.policy == Policy::Resume;
+        let resumes = settings.recovery.policy == Policy::Resume;
         let template = match (phrase.work, stops, left.is_zero(), resumes) {
             (Work::Waiting, true, _, _) => &texts.waiting_stop,
             (Work::Waiting, false, _, _) => &texts.waiting_restart,
@@ -284,7 +286,7 @@ impl Supervised for AdapterActor {
     /// After a panic: a new outbox, filled from the ledger, and a new connection; `started` follows and gets both. What was on its way is unknown there, or still to be
     /// written as sent; the ledger's compare-and-set sorts that out.
     fn restarting(&mut self, _: &mut Context<Self>) {
-        self.outbox = Outbox::new(bounds(&self.set, self.platform.as_ref(), &self.shared.settings));
+        self.outbox = Outbox::new(bounds(&self.set, self.platform.as_ref(), &self.shared.settings.now()));
         self.drafts = Drafts::default();
         self.phrases.clear();
         self.rendered.clear();
@@ -303,7 +305,7 @@ impl Handler<Loaded> for AdapterActor {
 
     fn handle(&mut self, Loaded(rows): Loaded, ctx: &mut Context<Self>) {
         let Some(rows) = rows else {
-            ctx.run_later(self.shared.settings.ledger.retry_first, |adapter, ctx| adapter.load(ctx));
+            ctx.run_later(self.shared.settings.now().ledger.retry_first, |adapter, ctx| adapter.load(ctx));
             return;
         };
         for row in rows {
@@ -323,7 +325,7 @@ impl AdapterActor {
                 self.shared.ledger.note(Step::Fate { id: row.id, fate: Fate::Dead { reason: "a draft that was cut".into() } });
                 return None;
             }
-            row.text.push_str(&self.shared.settings.texts.draft_cut.plain());
+            row.text.push_str(&self.shared.settings.now().texts.draft_cut.plain());
         }
         // Editing twice is editing once.
         row.state = OutboxState::Due;
@@ -463,7 +465,7 @@ impl Handler<ShowTyping> for AdapterActor {
 
     fn handle(&mut self, ShowTyping(chat): ShowTyping, _: &mut Context<Self>) {
         if let Some(speaker) = self.line.speaker() {
-            let limit = self.shared.settings.outbox.send_limit;
+            let limit = self.shared.settings.now().outbox.send_limit;
             self.shared.io.spawn(async move { tokio::time::timeout(limit, speaker.typing(chat.room, chat.thread)).await });
         }
     }
@@ -511,6 +513,21 @@ impl Handler<Leave> for AdapterActor {
     }
 }
 
+impl Handler<Refit> for AdapterActor {
+    type Result = ();
+
+    fn handle(&mut self, Refit { set, platform }: Refit, ctx: &mut Context<Self>) {
+        self.set = set;
+        let anew = platform.is_some();
+        self.platform = platform.unwrap_or_else(|| self.platform.clone());
+        let bounds = bounds(&self.set, self.platform.as_ref(), &self.shared.settings.now());
+        self.on(Event::Bounds(bounds), ctx);
+        if anew {
+            self.connect_anew(ctx);
+        }
+    }
+}
+
 impl Handler<Disconnect> for AdapterActor {
     type Result = ();
 
@@ -520,7 +537,7 @@ impl Handler<Disconnect> for AdapterActor {
         let speaker = self.line.speaker();
         self.line.drop_connection();
         self.on(Event::Closing, ctx);
-        let limit = self.shared.settings.shutdown.disconnect;
+        let limit = self.shared.settings.now().shutdown.disconnect;
         self.shared.io.spawn(async move {
             if let Some(speaker) = speaker {
                 let goodbye = AssertUnwindSafe(speaker.close()).catch_unwind();

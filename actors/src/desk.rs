@@ -66,6 +66,11 @@ impl Desk {
         Self { settings, doors, senders: Recent::new(), greeted: Recent::new(), greetings: Recent::new() }
     }
 
+    /// Other settings from now on; what is remembered stays.
+    pub fn set(&mut self, settings: settings::Session) {
+        self.settings = settings;
+    }
+
     /// Whose conversation it is.
     pub fn session(&self, adapter: &AdapterName, said: &Said) -> SessionKey {
         let chat = ChatId { adapter: adapter.clone(), room: said.room.clone(), thread: said.thread.clone() };

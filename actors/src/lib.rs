@@ -7,6 +7,7 @@ pub mod desk;
 mod exchange;
 pub mod ids;
 pub mod ledger;
+pub mod live;
 pub mod marker;
 pub mod platform;
 pub mod protocol;

@@ -3,18 +3,20 @@
 //! Addresses point from parent to child; children answer on the [`Recipient`]s of their [`Upward`] line. What must happen is sent and
 //! acknowledged, never asked with a time-out: dropping the question would unsend it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Message, Recipient};
 
-use crate::agent::{AgentError, Answer};
+use crate::agent::{Agent, AgentError, Answer};
 use crate::clock::Moment;
-use crate::ids::{Account, AdapterName, ChatId, OutboxId, Seq, SessionKey, TurnId};
+use crate::ids::{Account, AdapterName, AgentName, ChatId, OutboxId, Seq, SessionKey, TurnId};
 use crate::ledger::writer::LedgerHealth;
 use crate::ledger::{Done, Fault, Knowledge, NoticeKind, OutboxRow, Question, Request};
-use crate::platform::{Offer, Receipt, Said};
-use crate::session::machine::{Activity, Delivery, Gate};
+use crate::platform::{Offer, Platform, Receipt, Said};
+use crate::session::machine::{Activity, Delivery, Gate, Rules};
+use crate::settings::{AdapterSettings, Settings};
 use crate::shutdown::report::NoticeFate;
 use crate::shutdown::roll_call::Work;
 use crate::shutdown::ticket::{Goodbye, Seat, Ticket};
@@ -82,6 +84,20 @@ pub enum Order {
     MoveAdapter(AdapterName, AdapterName),
     /// Close the open rows of an adapter that is not configured.
     DropAdapter(AdapterName),
+}
+
+/// Be set like this from now on: all of it is there and was checked. Only what differs is touched; turns run on. Refused, with the reason, while the
+/// gateway starts or goes down: then nothing changed.
+#[derive(Clone, Message)]
+#[rtype(result = "Result<(), String>")]
+pub struct Reconfigure {
+    /// How everything is set.
+    pub settings: Arc<Settings>,
+    /// Every agent, by name. The next turn of a chat is its adapter's agent's; a turn that runs keeps the one that it has.
+    pub agents: HashMap<AgentName, Arc<dyn Agent>>,
+    /// Every adapter. One with a platform is new, or connects anew to it; one without is there and keeps its connection; one that is missing here
+    /// hears and says nothing more, and what it owes stays in the ledger.
+    pub adapters: Vec<(AdapterSettings, Option<Arc<dyn Platform>>)>,
 }
 
 /// The gateway is gone before it could answer.
@@ -297,8 +313,8 @@ pub enum Child {
     Ledger,
     /// The marker's writer.
     Marker,
-    /// An adapter.
-    Adapter(AdapterName),
+    /// An adapter; the number tells its lives apart.
+    Adapter(AdapterName, u64),
     /// A session; the number tells its lives apart.
     Session(Arc<SessionKey>, u64),
 }
@@ -338,6 +354,11 @@ pub struct RunAgain {
 #[derive(Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct SetGate(pub Gate);
+
+/// What holds for every session from now on.
+#[derive(Clone, Message)]
+#[rtype(result = "()")]
+pub struct SetRules(pub Arc<Rules>);
 
 /// You may start one turn.
 #[derive(Message)]
@@ -475,6 +496,16 @@ pub struct Flush;
 #[derive(Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct Disconnect;
+
+/// Be set like this from now on; with a platform, connect to it anew. What is being sent, and what is still to be sent, stays yours.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Refit {
+    /// How it is set.
+    pub set: AdapterSettings,
+    /// The platform, where it is another.
+    pub platform: Option<Arc<dyn Platform>>,
+}
 
 /// Show that somebody works.
 #[derive(Clone, Message)]

@@ -19,10 +19,11 @@ use crate::desk::access::Doors;
 use crate::ids::{InstanceId, OutboxId, Seq, Sequence, SessionKey, TurnId};
 use crate::ledger::writer::{LedgerLine, Unable};
 use crate::ledger::{Done, End, Finish, Knowledge, OutboxRow, Question, Resume, SessionView, Start, Step};
+use crate::live::Live;
 use crate::platform::Abilities;
 use crate::protocol::{
     Deliver, Doze, Drain, GoAhead, Halt, HaltUnrecorded, Heard, Interrupt, Leave, Owe, Present, RollCall, RunAgain, RunOver, SessionNews,
-    SetGate, Settled, ShowDraft, ShowTyping, Upward,
+    SetGate, SetRules, Settled, ShowDraft, ShowTyping, Upward,
 };
 use crate::settings::Settings;
 use crate::shutdown::ticket::Ticket;
@@ -32,9 +33,9 @@ use run::Work;
 /// What all sessions share.
 pub struct Shared {
     /// How everything is set.
-    pub settings: Arc<Settings>,
+    pub settings: Arc<Live<Settings>>,
     /// What holds for every session.
-    pub rules: Arc<Rules>,
+    pub rules: Live<Rules>,
     /// The time.
     pub clock: Clock,
     /// The ledger's numbers.
@@ -54,7 +55,6 @@ pub struct Shared {
 }
 
 /// What a session needs of its adapter and agent.
-#[derive(Clone)]
 pub struct Post {
     /// Takes replies.
     pub deliver: Recipient<Deliver>,
@@ -65,7 +65,7 @@ pub struct Post {
     /// What the platform can do.
     pub abilities: Abilities,
     /// Who answers.
-    pub agent: Arc<dyn Agent>,
+    pub agent: Live<dyn Agent>,
 }
 
 /// One conversation.
@@ -110,7 +110,7 @@ pub enum Birth {
 impl SessionActor {
     /// A conversation that has nothing yet.
     pub fn new(key: Arc<SessionKey>, shared: Arc<Shared>, post: Arc<Post>, gate: Gate, birth: Birth) -> Self {
-        let rules = shared.rules.clone();
+        let rules = shared.rules.now();
         let machine = match birth {
             Birth::Fresh => Session::fresh(rules, gate),
             Birth::Waking => Session::new(rules, gate),
@@ -146,6 +146,9 @@ impl SessionActor {
             self.told_running = since.is_some();
             self.tell(SessionNews::Turn { session: self.key.clone(), since, waiting: self.machine.waiting() });
         }
+        if self.machine.is_gone() {
+            self.ask_to_leave();
+        }
     }
 
     fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) {
@@ -154,12 +157,12 @@ impl SessionActor {
             Effect::GiveWay => self.tell(SessionNews::GaveWay(self.key.clone())),
             Effect::Start { turn, take } => {
                 let Shared { settings, instance, clock, .. } = &*self.shared;
-                let (session, history) = (SessionKey::clone(&self.key), settings.session.history);
+                let (session, history) = (SessionKey::clone(&self.key), settings.now().session.history);
                 self.write_start(Step::Start(Start { turn, session, take, instance: *instance, at: clock.wall(), history }), ctx);
             }
             Effect::Resume { turn, attempt } => {
                 let Shared { settings, instance, clock, .. } = &*self.shared;
-                let history = settings.session.history;
+                let history = settings.now().session.history;
                 self.write_start(Step::Resume(Resume { turn, attempt, instance: *instance, at: clock.wall(), history }), ctx);
             }
             Effect::NotStarted => {
@@ -169,19 +172,19 @@ impl SessionActor {
             Effect::Run { turn, attempt, history, decisions } => {
                 let task = Task { turn, attempt, session: SessionKey::clone(&self.key), history, decisions };
                 tracing::debug!(session = %self.key, %turn, attempt, "turn started");
-                self.work = Some(Box::new(Work::begin(&self.shared, &self.post.agent, task, ctx)));
-                Self::show_work(turn, self.shared.settings.session.typing_after, ctx);
+                self.work = Some(Box::new(Work::begin(&self.shared, self.post.agent.now(), task, ctx)));
+                Self::show_work(turn, self.shared.settings.now().session.typing_after, ctx);
             }
             Effect::Continue { approved } => {
                 if let Some(work) = &mut self.work {
                     work.decide(approved);
-                    Self::show_work(work.turn(), self.shared.settings.session.typing_after, ctx);
+                    Self::show_work(work.turn(), self.shared.settings.now().session.typing_after, ctx);
                 }
             }
             Effect::Abort => {
                 self.end_children();
                 if let Some(work) = self.work.take() {
-                    work.abort(self.shared.settings.runs.abandon_after, self.shared.upward.session.clone());
+                    work.abort(self.shared.settings.now().runs.abandon_after, self.shared.upward.session.clone());
                 }
             }
             Effect::Wake(at) => {
@@ -209,7 +212,7 @@ impl SessionActor {
         ctx.run_later(after, move |session, ctx| {
             if session.machine.run().is_some_and(|run| run.turn == turn) {
                 session.post.typing.do_send(ShowTyping(session.key.chat.clone()));
-                Self::show_work(turn, session.shared.settings.session.typing_every, ctx);
+                Self::show_work(turn, session.shared.settings.now().session.typing_every, ctx);
             }
         });
     }
@@ -273,6 +276,13 @@ impl SessionActor {
             };
             me.do_send(Looked(view));
         });
+    }
+
+    fn ask_to_leave(&self) {
+        if self.machine.may_leave() {
+            let owed = self.machine.owed().collect();
+            self.tell(SessionNews::MayLeave { session: self.key.clone(), heard: self.heard, owed });
+        }
     }
 
     fn tell(&self, news: SessionNews) {
@@ -377,7 +387,7 @@ impl Handler<Looked> for SessionActor {
         match view {
             Some(view) => self.on(Event::Woken { waiting: view.waiting }, ctx),
             None => {
-                ctx.run_later(self.shared.settings.ledger.retry_first, |session, ctx| session.wake(ctx));
+                ctx.run_later(self.shared.settings.now().ledger.retry_first, |session, ctx| session.wake(ctx));
             }
         }
     }
@@ -474,6 +484,7 @@ macro_rules! translate {
 
 translate! {
     SetGate => |SetGate(gate)| Event::Gate(gate);
+    SetRules => |SetRules(rules)| Event::Rules(rules);
     GoAhead => |GoAhead| Event::MayStart;
     Halt => |Halt(before)| Event::Halt(before);
     HaltUnrecorded => |HaltUnrecorded(before)| Event::HaltUnrecorded(before);
@@ -533,10 +544,7 @@ impl Handler<Doze> for SessionActor {
     type Result = ();
 
     fn handle(&mut self, _: Doze, _: &mut Context<Self>) {
-        if self.machine.may_leave() {
-            let owed = self.machine.owed().collect();
-            self.tell(SessionNews::MayLeave { session: self.key.clone(), heard: self.heard, owed });
-        }
+        self.ask_to_leave();
     }
 }
 

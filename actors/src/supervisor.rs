@@ -9,6 +9,7 @@ mod falls;
 mod front;
 mod going_down;
 mod operators;
+mod reconfigure;
 pub mod recovery;
 mod requests;
 mod waking;
@@ -17,7 +18,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Supervised};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, SpawnHandle, Supervised};
 
 use crate::adapter::{self, AdapterActor};
 use crate::agent::Agent;
@@ -28,13 +29,14 @@ use crate::desk::access::Doors;
 use crate::ids::{AgentName, ChatId, InstanceId, OutboxId, Seq, Sequence, SessionKey};
 use crate::ledger::writer::{LedgerActor, LedgerHealth, LedgerLine};
 use crate::ledger::{Ledger, OutboxRow, OutboxState, Step, What};
+use crate::live::Live;
 use crate::marker::{Flag, MarkerActor};
 use crate::platform::{Platform, split_text};
 use crate::protocol::{
     AdapterHealth, AdapterNews, Bulletin, Child, Deliver, Doze, Fallen, GoAhead, Heard, Leave, Owe, RunAgain, SessionNews, SetGate,
     Settled, Upward,
 };
-use crate::session::machine::{Delivery, Gate, Limits, Rules};
+use crate::session::machine::{Delivery, Gate, Rules};
 use crate::session::{self, Birth, Post, SessionActor};
 use crate::settings::{AdapterSettings, Settings};
 use crate::shutdown::plan;
@@ -132,6 +134,8 @@ pub struct Supervisor {
     delivered: u64,
     abandoned: usize,
     unclean_starts: u32,
+    /// The next look for sessions that have been quiet for long.
+    sweeper: Option<SpawnHandle>,
 }
 
 /// Where the gateway stands.
@@ -185,25 +189,22 @@ impl Supervisor {
         );
         let marker = nursery.start(spec("marker"), |_| MarkerActor::new(marker), watch(&upward, Child::Marker));
         let line = LedgerLine::to(ledger_actor.clone());
-        let sequence = Sequence::after(Seq(0));
+        let (sequence, live) = (Sequence::after(Seq(0)), Arc::new(Live::new(settings.clone())));
         let doors = Doors::new(adapters.iter().map(|(set, _)| (set.name.clone(), set.access.clone())));
         Self {
             instance,
             version,
             desk: Desk::new(settings.session.clone(), doors.clone()),
             adapter_shared: Arc::new(adapter::Shared {
-                settings: settings.clone(),
+                settings: live.clone(),
                 clock: clock.clone(),
                 io,
                 ledger: line.clone(),
                 upward: upward.clone(),
             }),
             session_shared: Arc::new(session::Shared {
-                rules: Arc::new(Rules {
-                    busy: settings.session.busy,
-                    limits: Limits { wall: settings.session.turn_limit, idle: settings.session.turn_idle },
-                }),
-                settings: settings.clone(),
+                rules: Live::new(Arc::new(Rules::of(&settings.session))),
+                settings: live,
                 clock: clock.clone(),
                 sequence: sequence.clone(),
                 doors,
@@ -240,6 +241,7 @@ impl Supervisor {
             delivered: 0,
             abandoned: 0,
             unclean_starts: 0,
+            sweeper: None,
         }
     }
 
@@ -255,29 +257,30 @@ impl Supervisor {
     /// Starts the adapters; each connects once `wait` has passed.
     fn start_adapters(&mut self, wait: Duration) {
         for (set, platform) in std::mem::take(&mut self.unborn) {
-            let name = set.name.clone();
-            let Some(agent) = self.agents.get(&set.agent).cloned() else {
-                tracing::error!(adapter = %name, agent = %set.agent, "adapter names an agent that does not exist; it is not started");
-                continue;
-            };
-            // Never given up: it is restarted with back-off for as long as the gateway lives.
-            let spec = ChildSpec {
-                name: Name::Fixed(format!("adapter {name}").into()),
-                intensity: Intensity::endless(&self.settings.supervision),
-            };
-            let (abilities, shared) = (platform.abilities(), self.adapter_shared.clone());
-            let child = Child::Adapter(name.clone());
-            let addr = self.nursery.start(spec, |_| AdapterActor::new(set, platform, shared, wait), watch(&self.upward, child));
-            let post = Arc::new(Post {
-                deliver: addr.clone().recipient(),
-                typing: addr.clone().recipient(),
-                draft: addr.clone().recipient(),
-                abilities,
-                agent,
-            });
-            let entry = AdapterEntry { addr, post, health: AdapterHealth::Connecting, tried: false, alive: true };
-            self.books.adapters.insert(name, entry);
+            self.start_adapter(set, platform, wait);
         }
+    }
+
+    fn start_adapter(&mut self, set: AdapterSettings, platform: Arc<dyn Platform>, wait: Duration) {
+        let (name, life) = (set.name.clone(), self.books.next_life());
+        let Some(agent) = self.agents.get(&set.agent).cloned() else {
+            return tracing::error!(adapter = %name, agent = %set.agent, "adapter names an agent that does not exist; it is not started");
+        };
+        // Never given up: it is restarted with back-off for as long as the gateway lives.
+        let spec =
+            ChildSpec { name: Name::Fixed(format!("adapter {name}").into()), intensity: Intensity::endless(&self.settings.supervision) };
+        let (kind, abilities, shared) = (platform.kind(), platform.abilities(), self.adapter_shared.clone());
+        let child = Child::Adapter(name.clone(), life);
+        let addr = self.nursery.start(spec, |_| AdapterActor::new(set, platform, shared, wait), watch(&self.upward, child));
+        let post = Arc::new(Post {
+            deliver: addr.clone().recipient(),
+            typing: addr.clone().recipient(),
+            draft: addr.clone().recipient(),
+            abilities,
+            agent: Live::new(agent),
+        });
+        let entry = AdapterEntry { addr, life, kind, post, health: AdapterHealth::Connecting, tried: false, alive: true };
+        self.books.adapters.insert(name, entry);
     }
 
     /// Routes a message to its session, unless a turn from before it is still to run again there: the session finds it when it wakes for that.
@@ -358,8 +361,8 @@ impl Supervisor {
                 None => self.books.owes(session, ids),
             }
         }
-        if let Some(entry) = self.books.adapter(&first.chat) {
-            entry.addr.do_send(Deliver(rows));
+        if let Some(mouth) = self.books.mouth(&first.chat) {
+            mouth.do_send(Deliver(rows));
         }
     }
 
@@ -388,7 +391,7 @@ impl Supervisor {
     /// Tells every session whether turns may start.
     fn set_gates(&mut self) {
         let gate = self.gate();
-        for entry in self.books.sessions.values() {
+        for (_, entry) in self.books.sessions.iter().filter(|(key, _)| !self.books.retired.contains_key(&key.chat.adapter)) {
             entry.addr.do_send(SetGate(gate));
         }
         (self.turnstile, self.admitted) = (VecDeque::new(), None);
@@ -415,6 +418,9 @@ impl Supervisor {
 
     /// Asks sessions that have been quiet for long whether they would leave memory; again and again.
     fn sweep(&mut self, ctx: &mut Context<Self>) {
+        if let Some(sweeper) = self.sweeper.take() {
+            ctx.cancel_future(sweeper);
+        }
         /// Questions per sweep at most: the rest has time until the next one.
         const MOST: usize = 4096;
         let (now, idle) = (self.clock.now(), self.settings.session.idle_after);
@@ -424,7 +430,7 @@ impl Supervisor {
                 entry.addr.do_send(Doze);
             }
         }
-        ctx.run_later((idle / 4).max(Duration::from_millis(100)), Self::sweep);
+        self.sweeper = Some(ctx.run_later((idle / 4).max(Duration::from_millis(100)), Self::sweep));
     }
 
     /// Lets the ledger forget what is old; again and again.
@@ -445,7 +451,7 @@ impl Supervisor {
         for entry in self.books.sessions.values() {
             entry.addr.do_send(Leave);
         }
-        for entry in self.books.adapters.values() {
+        for entry in self.books.adapters.values().chain(self.books.retired.values().map(|retired| &retired.entry)) {
             entry.addr.do_send(Leave);
         }
         self.books = Books::default();
@@ -488,7 +494,7 @@ impl Handler<AdapterNews> for Supervisor {
         match news {
             AdapterNews::Health(name, health) => {
                 if let Some(entry) = self.books.adapters.get_mut(&name) {
-                    entry.tried = true;
+                    entry.tried |= health != AdapterHealth::Connecting;
                     entry.health = health;
                 }
                 self.check_ready();
@@ -498,7 +504,10 @@ impl Handler<AdapterNews> for Supervisor {
             AdapterNews::Handed(chat, kind) => self.handed(chat, kind, ctx),
             AdapterNews::HeldBack(chat, kind) => self.held_back(chat, kind, ctx),
             AdapterNews::Noticed(chat, kind, fate) => self.noticed(chat, kind, fate, ctx),
-            AdapterNews::Flushed(name) => self.flushed(&name, ctx),
+            AdapterNews::Flushed(name) => {
+                self.sent_retired(&name);
+                self.flushed(&name, ctx);
+            }
             AdapterNews::Closed(name) => self.adapter_closed(&name, ctx),
         }
     }
@@ -568,7 +577,9 @@ impl Supervisor {
         }
         entry.leaving = Some(0);
         entry.addr.do_send(Leave);
-        self.books.owes(session, owed);
+        if !self.books.retired.contains_key(&session.chat.adapter) {
+            self.books.owes(session, owed);
+        }
     }
 
     /// More agents than are allowed will not yield: only a new process gets their threads back.

@@ -36,6 +36,8 @@ mod panics;
 mod passivation;
 #[path = "worlds/quiesce.rs"]
 mod quiesce;
+#[path = "worlds/reconfigure.rs"]
+mod reconfigure;
 #[path = "worlds/recovery.rs"]
 mod recovery;
 #[path = "worlds/replies.rs"]

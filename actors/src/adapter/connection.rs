@@ -78,7 +78,7 @@ impl AdapterActor {
         }
         self.line.life += 1;
         let (life, me, platform) = (self.line.life, ctx.address().recipient::<Dialled>(), self.platform.clone());
-        let limit = self.shared.settings.connection.connect_limit;
+        let limit = self.shared.settings.now().connection.connect_limit;
         self.shared.io.spawn(async move {
             let dial = AssertUnwindSafe(async { platform.connect().await }).catch_unwind();
             let result = match tokio::time::timeout(limit, dial).await {
@@ -90,10 +90,21 @@ impl AdapterActor {
         });
     }
 
+    /// Gives the connection up for another, at once. What is being sent on the old one is told by it.
+    pub(super) fn connect_anew(&mut self, ctx: &mut Context<Self>) {
+        self.closing = false;
+        self.line.drop_connection();
+        (self.line.failures, self.line.wait) = (0, Duration::ZERO);
+        self.on(Event::Disconnected, ctx);
+        self.health(AdapterHealth::Connecting);
+        self.connect(ctx);
+    }
+
     fn fail(&mut self, error: &PlatformError, ctx: &mut Context<Self>) {
         self.line.drop_connection();
         self.on(Event::Disconnected, ctx);
-        let connection = &self.shared.settings.connection;
+        let settings = self.shared.settings.now();
+        let connection = &settings.connection;
         let wait = match error {
             PlatformError::Closed => {
                 tracing::info!(adapter = %self.set.name, "adapter ended");
@@ -119,7 +130,7 @@ impl AdapterActor {
         if self.line.life != life {
             return;
         }
-        let (patience, silent) = (self.shared.settings.connection.deaf_after, self.shared.clock.now().since(*heard));
+        let (patience, silent) = (self.shared.settings.now().connection.deaf_after, self.shared.clock.now().since(*heard));
         if silent >= patience {
             return self.fail(&broken(format!("deaf: nothing heard for {} s", silent.as_secs())), ctx);
         }
@@ -186,7 +197,7 @@ impl Handler<Placed> for AdapterActor {
         let State::Up { account, listener, task, .. } = &mut self.line.state else { return };
         let Some(Knowledge::Cursor(cursor)) = answer else {
             let account = account.clone();
-            ctx.run_later(self.shared.settings.ledger.retry_first, move |adapter, ctx| {
+            ctx.run_later(self.shared.settings.now().ledger.retry_first, move |adapter, ctx| {
                 if adapter.line.life == life {
                     adapter.find_place(life, account, ctx);
                 }

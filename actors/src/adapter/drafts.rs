@@ -99,7 +99,7 @@ impl AdapterActor {
         };
         (draft.busy, draft.grown) = (true, false);
         let way = draft.message.clone().map_or(Way::Send, Way::Edit);
-        let (row, limit) = (draft.row.clone(), self.shared.settings.outbox.send_limit);
+        let (row, limit) = (draft.row.clone(), self.shared.settings.now().outbox.send_limit);
         self.shared.io.spawn(async move {
             let result = speak(speaker, row, way, limit).await;
             me.do_send(DraftNews { id, what: What::Spoken(result) });

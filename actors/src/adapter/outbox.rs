@@ -91,6 +91,8 @@ pub enum Event {
     Connected,
     /// It cannot, for now.
     Disconnected,
+    /// Other bounds from now on.
+    Bounds(Bounds),
     /// The parts of one reply, durable. A first part that is `sending` may go at once.
     Reply(Vec<OutboxRow>),
     /// A notice, recorded.
@@ -180,6 +182,7 @@ impl Outbox {
                 self.connected = false;
                 self.tell_stuck(now, effects);
             }
+            Event::Bounds(bounds) => self.bounds = bounds,
             Event::Reply(rows) => self.add(now, wall, rows, effects),
             Event::Notice(row) => {
                 if let (false, Some(kind)) = (self.connected, kind_of(&row)) {

@@ -21,7 +21,7 @@ use crate::agent::Decision;
 use crate::clock::Moment;
 use crate::ids::{OutboxId, Seq, TurnId};
 use crate::ledger::{Done, End, Request, Started, Take};
-use crate::settings::Busy;
+use crate::settings::{self, Busy};
 use crate::shutdown::report::Outcome;
 use crate::shutdown::ticket::Goodbye;
 pub use words::{Activity, Close, Delivery, Effect, Event, Gate, Limit, Run, RunEnd, Say};
@@ -59,6 +59,13 @@ pub struct Rules {
     pub busy: Busy,
     /// How long a turn may take.
     pub limits: Limits,
+}
+
+impl Rules {
+    /// As the settings say.
+    pub fn of(session: &settings::Session) -> Self {
+        Self { busy: session.busy, limits: Limits { wall: session.turn_limit, idle: session.turn_idle } }
+    }
 }
 
 /// How long a turn may take.
@@ -194,7 +201,13 @@ impl Session {
 
     /// Whether it may leave memory: nothing runs, waits or is under way. What it owes is the outbox's business.
     pub fn may_leave(&self) -> bool {
-        matches!(self.state, State::Resting) && self.waiting == 0 && self.resume.is_none() && matches!(self.drain, Drain::Serving)
+        let nothing_waits = self.waiting == 0 && self.resume.is_none();
+        matches!(self.state, State::Resting) && (nothing_waits || self.is_gone()) && matches!(self.drain, Drain::Serving)
+    }
+
+    /// Whether nobody speaks to its chat any more: it leaves as soon as it may.
+    pub fn is_gone(&self) -> bool {
+        self.gate == Gate::Gone
     }
 
     /// The turn that runs.
@@ -250,6 +263,8 @@ impl Session {
                     self.state = State::Resting;
                 }
             }
+
+            (_, Event::Rules(rules)) => self.rules = rules,
 
             (State::Asking, Event::MayStart) => {
                 self.leave = true;
@@ -363,7 +378,7 @@ impl Session {
             return;
         }
         match self.gate {
-            Gate::Shut => return,
+            Gate::Shut | Gate::Gone => return,
             Gate::Metered if !self.leave => {
                 self.state = State::Asking;
                 effects.push(Effect::AskToStart);
@@ -403,17 +418,17 @@ impl Session {
         }
         let Started { turn, attempt, history, reply_to, asked_by, left, decisions, .. } = *started;
         self.waiting = left + self.arrived;
-        let run = Box::new(Run { turn, attempt, since: now, heard: now, asked_by, reply_to, asks: None });
+        let run = Box::new(Run { turn, attempt, since: now, heard: now, limits: self.rules.limits, asked_by, reply_to, asks: None });
         if halted {
             // The ledger closed it in the step behind; were that lost, this closes it.
             return self.close(run, End::Stopped, Say::Nothing, None, Closing::Dropped, effects);
         }
-        if !matches!(self.drain, Drain::Serving) || self.gate == Gate::Shut {
+        if !matches!(self.drain, Drain::Serving) || matches!(self.gate, Gate::Shut | Gate::Gone) {
             effects.push(Effect::TakeBack { turn, attempt });
             self.state = State::Closing(run, Closing::TakenBack);
             return;
         }
-        effects.push(Effect::Wake(self.next_limit(&run)));
+        effects.push(Effect::Wake(run.next_limit()));
         self.state = State::Running(run);
         let waits = self.paused.as_ref().filter(|paused| paused.turn == turn).and_then(|paused| paused.asks.as_ref());
         if let Some(Decision { approved, .. }) = decisions.iter().find(|decision| Some(&decision.call) == waits) {
@@ -475,12 +490,12 @@ impl Session {
     }
 
     fn watch(&mut self, now: Moment, run: Box<Run>, effects: &mut Vec<Effect>) {
-        let passed = if now.since(run.since) >= self.rules.limits.wall {
+        let passed = if now.since(run.since) >= run.limits.wall {
             Limit::Wall
-        } else if now.since(run.heard) >= self.rules.limits.idle {
+        } else if now.since(run.heard) >= run.limits.idle {
             Limit::Idle
         } else {
-            return effects.push(Effect::Wake(self.next_limit(&run)));
+            return effects.push(Effect::Wake(run.next_limit()));
         };
         effects.push(Effect::Abort);
         let reason = match passed {
@@ -488,10 +503,6 @@ impl Session {
             Limit::Idle => "it made no progress",
         };
         self.close(run, End::Failed { reason: reason.into() }, Say::TooLong(passed), None, Closing::Ended, effects);
-    }
-
-    fn next_limit(&self, run: &Run) -> Moment {
-        (run.since + self.rules.limits.wall).min(run.heard + self.rules.limits.idle)
     }
 
     fn interrupt(&mut self, cause: String, effects: &mut Vec<Effect>) {

@@ -49,10 +49,10 @@ impl Drop for Over {
 
 impl Work {
     /// Sets the agent to work on its own runtime. Its news and its end come to the session as messages.
-    pub(super) fn begin(shared: &Shared, agent: &Arc<dyn Agent>, task: Task, ctx: &mut Context<SessionActor>) -> Self {
+    pub(super) fn begin(shared: &Shared, agent: Arc<dyn Agent>, task: Task, ctx: &mut Context<SessionActor>) -> Self {
         let (turn, attempt, decisions) = (task.turn, task.attempt, task.decisions.clone());
         let (report, mut news) = Report::channel(NEWS);
-        let (agent, over) = (agent.clone(), Arc::new(AtomicBool::new(false)));
+        let over = Arc::new(AtomicBool::new(false));
         let (reported, ended) = (ctx.address().recipient::<Reported>(), ctx.address().recipient::<RunOver>());
         let guard = Over(over.clone());
         let work = shared.agents.spawn(async move {

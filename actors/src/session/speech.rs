@@ -13,8 +13,8 @@ use crate::texts::spoken;
 impl SessionActor {
     /// The rows of what the chat is told. The first part is written as `sending`, so that one commit serves both.
     pub(super) fn word_the_end(&mut self, run: &Run, word: Say) -> Vec<OutboxRow> {
-        let shared = self.shared.clone();
-        let texts = &shared.settings.texts;
+        let settings = self.shared.settings.now();
+        let texts = &settings.texts;
         let (word, text) = match word {
             Say::Nothing => return Vec::new(),
             Say::Stopped => (Word::Command, texts.stopped.render(&[("count", "0")])),
@@ -27,10 +27,9 @@ impl SessionActor {
             }
             Say::Failed(reason) => (Word::Failed, texts.failed.render(&[("cause", &reason)])),
             Say::TooLong(limit) => {
-                let session = &self.shared.settings.session;
                 let cause = match limit {
-                    Limit::Wall => format!("over {}", spoken(session.turn_limit)),
-                    Limit::Idle => format!("{} without progress", spoken(session.turn_idle)),
+                    Limit::Wall => format!("over {}", spoken(run.limits.wall)),
+                    Limit::Idle => format!("{} without progress", spoken(run.limits.idle)),
                 };
                 (Word::Failed, texts.too_long.render(&[("cause", &cause)]))
             }
@@ -50,7 +49,7 @@ impl SessionActor {
 
     /// Shows the reply while it grows, where the platform can edit.
     pub(super) fn show_draft(&mut self, piece: &str) {
-        let every = self.shared.settings.session.draft_every;
+        let every = self.shared.settings.now().session.draft_every;
         if every == Duration::ZERO || !self.post.abilities.edits {
             return;
         }

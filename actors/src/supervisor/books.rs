@@ -23,6 +23,8 @@ pub(super) struct Books {
     /// Messages that wait in sessions that are not in memory, since this instance accepts no more turns.
     pub(super) away: HashMap<SessionKey, u32>,
     pub(super) adapters: HashMap<AdapterName, AdapterEntry>,
+    /// Adapters that are configured no more, while something of theirs is still going on.
+    pub(super) retired: HashMap<AdapterName, Retired>,
     lives: u64,
 }
 
@@ -46,11 +48,23 @@ pub(super) struct Entry {
 /// One adapter.
 pub(super) struct AdapterEntry {
     pub(super) addr: Addr<AdapterActor>,
+    /// Tells the lives of one name apart.
+    pub(super) life: u64,
+    pub(super) kind: &'static str,
     pub(super) post: Arc<Post>,
     pub(super) health: AdapterHealth,
     /// It has connected, or failed to, at least once.
     pub(super) tried: bool,
     pub(super) alive: bool,
+}
+
+/// An adapter that is configured no more.
+pub(super) struct Retired {
+    pub(super) entry: AdapterEntry,
+    /// Its sessions in memory: a turn may still run there.
+    pub(super) sessions: usize,
+    /// Whether something is still being sent.
+    pub(super) sends: bool,
 }
 
 impl Books {
@@ -129,13 +143,20 @@ impl Books {
         self.adapters.get(&chat.adapter)
     }
 
-    /// Everybody who speaks, in one order.
+    /// Who takes replies to a chat; one that is retired only keeps them in order.
+    pub(super) fn mouth(&self, chat: &ChatId) -> Option<&Addr<AdapterActor>> {
+        let retired = self.retired.get(&chat.adapter).map(|retired| &retired.entry);
+        self.adapter(chat).or(retired).map(|entry| &entry.addr)
+    }
+
+    /// Everybody who speaks, or did, in one order.
     pub(super) fn speakers<M>(&self) -> Vec<Recipient<M>>
     where
         M: actix::Message + Send + 'static,
         M::Result: Send,
         AdapterActor: actix::Handler<M>,
     {
-        self.adapters.values().filter(|entry| entry.alive).map(|entry| entry.addr.clone().recipient()).collect()
+        let retired = self.retired.values().map(|retired| &retired.entry);
+        self.adapters.values().chain(retired).filter(|entry| entry.alive).map(|entry| entry.addr.clone().recipient()).collect()
     }
 }

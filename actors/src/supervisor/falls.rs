@@ -17,9 +17,9 @@ impl Handler<Fallen> for Supervisor {
     fn handle(&mut self, Fallen { child, ended }: Fallen, ctx: &mut Context<Self>) {
         match (child, ended) {
             (Child::Session(key, life), ended) => self.session_fell(&key, life, &ended, ctx),
-            (Child::Adapter(name), ended) => {
+            (Child::Adapter(name, life), ended) => {
                 tracing::debug!(adapter = %name, ?ended, "adapter actor ended");
-                if let Some(entry) = self.books.adapters.get_mut(&name) {
+                if let Some(entry) = self.books.adapters.get_mut(&name).filter(|entry| entry.life == life) {
                     entry.alive = false;
                     entry.health = AdapterHealth::Ended;
                 }
@@ -46,6 +46,7 @@ impl Supervisor {
             self.turn_turnstile();
         }
         self.again.over(key);
+        self.left_retired(&key.chat.adapter);
         match (ended, entry.leaving) {
             // It left as it was told; what came since is for its successor.
             (Ended::Stopped, Some(0)) => {}

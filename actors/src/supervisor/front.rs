@@ -43,6 +43,8 @@ struct Arrival {
 enum Then {
     /// The session was told; nothing more.
     Routed,
+    /// The session is to be told: what cuts a turn has to be known as a new message first.
+    ToRoute,
     /// It could not be told: the gateway goes down.
     Saved,
     Retry,
@@ -77,6 +79,10 @@ impl Handler<Offered> for Supervisor {
         if matches!(self.stage, Stage::Waking) || self.is_past_hearing() {
             return receipt.settle(Taken::Later(self.settings.ledger.retry_first));
         }
+        if !self.books.adapters.contains_key(&adapter) {
+            // Said before the adapter was taken out of the configuration; its platform keeps it.
+            return receipt.settle(Taken::Later(MINUTE));
+        }
         let session = self.desk.session(&adapter, &said);
         let waiting = self.books.waiting(&session);
         let judgement = self.desk.judge(self.clock.now(), &adapter, &said, waiting);
@@ -103,7 +109,11 @@ impl Supervisor {
         let down = matches!(self.stage, Stage::GoingDown(_));
         let text = arrival.said.text.clone();
         let (what, then) = match judgement {
-            Judgement::Message => (Accepted::Message { text }, if down { Then::Saved } else { Then::Routed }),
+            Judgement::Message if down => (Accepted::Message { text }, Then::Saved),
+            Judgement::Message => {
+                let cuts = self.settings.session.busy == Busy::Interrupt;
+                (Accepted::Message { text }, if cuts { Then::ToRoute } else { Then::Routed })
+            }
             Judgement::Command(Command::Retry) => (Accepted::Retry, Then::Retry),
             Judgement::Command(command @ (Command::Approve | Command::Deny)) => {
                 (Accepted::Decision { approved: command == Command::Approve }, Then::Decision)
@@ -123,8 +133,7 @@ impl Supervisor {
             }
             Judgement::Stranger { .. } => return receipt.settle(Taken::Accepted),
         };
-        // Where a message cuts what runs, it is heard of when it is known to be a new one.
-        let routed = matches!(then, Then::Routed) && self.settings.session.busy != Busy::Interrupt;
+        let routed = matches!(then, Then::Routed);
         let clear = match then {
             Then::Command(Command::Stop) => Some(false),
             Then::Command(Command::New) => Some(true),
@@ -207,7 +216,7 @@ impl Handler<Taking> for Supervisor {
         if matches!(result, Err(_) | Ok(Done::Duplicate { .. } | Done::Open(_) | Done::Refused(_))) {
             // It will be offered again, or was counted before.
             self.desk.forget(&arrival.session.chat.adapter, &arrival.said.sender.user);
-            if matches!(then, Then::Routed) && self.settings.session.busy != Busy::Interrupt {
+            if matches!(then, Then::Routed) {
                 self.books.unroute(&arrival.session);
             }
         }
@@ -256,13 +265,13 @@ impl Supervisor {
         let Arrival { seq, session, said, .. } = arrival;
         let order = OpenCommand { seq, session, user: said.sender.user, name: said.sender.name, text: said.text, message: said.message };
         match then {
-            Then::Routed if matches!(self.stage, Stage::GoingDown(_)) => {
+            Then::Routed | Then::ToRoute if matches!(self.stage, Stage::GoingDown(_)) => {
                 // A session that is here was counted with this message in the roll call, and its chat is told by that; unless it was to hear only now.
-                if !self.books.is_here(&order.session) || self.settings.session.busy == Busy::Interrupt {
+                if !self.books.is_here(&order.session) || matches!(then, Then::ToRoute) {
                     self.say_saved(&order.session);
                 }
             }
-            Then::Routed if self.settings.session.busy == Busy::Interrupt => self.route_in_order(&order.session),
+            Then::ToRoute => self.route_in_order(&order.session),
             Then::Routed => {}
             Then::Saved => {
                 *self.books.away.entry(order.session.clone()).or_default() += 1;

@@ -123,7 +123,11 @@ impl Handler<Order> for Supervisor {
             Order::Approve(code) => Step::PairApprove { code, at },
             Order::Revoke(adapter, user) => Step::PairRevoke { adapter, user },
             Order::MoveAdapter(from, _) | Order::DropAdapter(from) if self.books.adapters.contains_key(&from) => {
-                let reason = format!("the adapter {from} is configured and runs; its rows are in use. Disable it and restart first");
+                let reason = format!("the adapter {from} is configured and runs; its rows are in use. Disable it first, and reload");
+                return Box::pin(async move { Err(reason) });
+            }
+            Order::MoveAdapter(from, _) | Order::DropAdapter(from) if self.books.retired.contains_key(&from) => {
+                let reason = format!("a task of the adapter {from} still runs; its rows are in use. See `switchboard turns list`");
                 return Box::pin(async move { Err(reason) });
             }
             Order::MoveAdapter(from, to) => Step::MoveAdapter { from, to },

@@ -29,6 +29,7 @@ pub struct OpenAiState {
     queued: VecDeque<Reply>,
     asked: Vec<(String, Reply)>,
     standing: Option<Reply>,
+    let_go: bool,
 }
 
 /// One request.
@@ -79,6 +80,8 @@ pub enum Reply {
     Status(u16, Option<String>, String),
     /// A redirect to this address.
     Redirect(String),
+    /// As [`Echo`](Reply::Echo), but not before [`let_go`](FakeOpenAi::let_go).
+    Held,
     /// The request is read and never answered.
     Never,
     /// The request is read and the connection closed.
@@ -118,6 +121,11 @@ impl FakeOpenAi {
     /// Every other request is answered so from now on.
     pub fn reply_always(&self, reply: Reply) {
         self.state.write(|state| state.standing = Some(reply));
+    }
+
+    /// Answers the requests that are held.
+    pub fn let_go(&self) {
+        self.state.write(|state| state.let_go = true);
     }
 
     /// Refuses connections from now on, and closes those that are open.

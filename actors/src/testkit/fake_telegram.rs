@@ -31,6 +31,8 @@ pub struct TelegramState {
     pub calls: Vec<Call>,
     /// Every message that was sent, in order, as it reads now.
     pub sent: Vec<SentMessage>,
+    bot: i64,
+    token: String,
     updates: BTreeMap<i64, Value>,
     last_update: i64,
     last_message: i64,
@@ -104,15 +106,28 @@ impl Default for FakeTelegram {
 impl FakeTelegram {
     /// The name of the bot.
     pub const USERNAME: &str = "OurBot";
-    /// Its id.
+    /// Its id, where nothing else is said.
     pub const BOT: i64 = 4711;
 
     /// Starts one, with the token `4711:TEST-token`.
     pub fn start() -> Self {
-        let token = format!("{}:TEST-token", Self::BOT);
-        let state = Arc::new(Journal::new(TelegramState { last_update: 1000, ..TelegramState::default() }));
-        let server = Loopback::start("fake telegram", methods::handler(Arc::clone(&state), token.clone()));
+        Self::start_as(Self::BOT)
+    }
+
+    /// Starts one for another bot.
+    pub fn start_as(bot: i64) -> Self {
+        let token = format!("{bot}:TEST-token");
+        let state = Arc::new(Journal::new(TelegramState { bot, token: token.clone(), last_update: 1000, ..TelegramState::default() }));
+        let server = Loopback::start("fake telegram", methods::handler(Arc::clone(&state)));
         Self { server, state, token }
+    }
+
+    /// The bot gets another token, which is returned; the one before is refused.
+    pub fn renew_token(&self) -> String {
+        self.state.write(|state| {
+            state.token.push_str("-renewed");
+            state.token.clone()
+        })
     }
 
     /// For `adapters.NAME.api_root`.
@@ -120,7 +135,7 @@ impl FakeTelegram {
         self.server.root()
     }
 
-    /// For `adapters.NAME.token`.
+    /// For `adapters.NAME.token`, until it is renewed.
     pub fn token(&self) -> &str {
         &self.token
     }

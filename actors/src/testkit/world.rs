@@ -22,7 +22,7 @@ use crate::ledger::memory::MemoryLedger;
 use crate::ledger::{Knowledge, Ledger, Question};
 use crate::marker::{Flag, Found};
 use crate::platform::Abilities;
-use crate::protocol::{Bulletin, GetStatus, Inquire, Shutdown, Status};
+use crate::protocol::{Bulletin, GetStatus, Inquire, Reconfigure, Shutdown, Status};
 use crate::settings::{Access, AdapterSettings, Settings};
 use crate::shutdown::{Phase, RequestedBy, ShutdownKind, ShutdownReport};
 use crate::supervisor::{Gateway, Place, Ports, Supervisor};
@@ -47,6 +47,7 @@ pub struct World {
     /// Everything that had an effect outside the process so far.
     pub chronicle: Chronicle,
     stages: Vec<(AdapterSettings, Stage)>,
+    left_out: Vec<AdapterName>,
     agents: HashMap<AgentName, Arc<dyn Agent>>,
     open: Open,
     flag: Option<Flag>,
@@ -81,6 +82,7 @@ impl World {
             trace: Trace::default(),
             chronicle: Chronicle::default(),
             stages: Vec::new(),
+            left_out: Vec::new(),
             agents: HashMap::from([(AgentName::new("demo"), Arc::new(Demo) as Arc<dyn Agent>)]),
             open: Box::new(move || Box::new(ledger.shared())),
             flag: None,
@@ -124,6 +126,17 @@ impl World {
     /// Where the ledger of each life comes from, instead of memory.
     pub fn set_ledger(&mut self, open: impl FnMut() -> Box<dyn Ledger> + 'static) {
         self.open = Box::new(open);
+    }
+
+    /// The next lives begin without this platform; it can be brought in with [`configured`](World::configured).
+    pub fn leave_out(&mut self, name: &str) {
+        self.left_out.push(AdapterName::new(name));
+    }
+
+    /// Everything as it is set now, every platform among it, to be changed and sent to a life: nobody has to connect for it.
+    pub fn configured(&self) -> Reconfigure {
+        let adapters = self.stages.iter().map(|(set, _)| (set.clone(), None)).collect();
+        Reconfigure { settings: Arc::new(self.settings.clone()), agents: self.agents.clone(), adapters }
     }
 
     /// How the ledger is, in this life and the next ones.
@@ -254,6 +267,7 @@ impl World {
             disk.set_life(knife.clone());
         }
         let runtime = tokio::runtime::Handle::current();
+        let here = |(set, _): &&(AdapterSettings, Stage)| !self.left_out.contains(&set.name);
         let gateway = Supervisor::start(Ports {
             settings: Arc::new(self.settings.clone()),
             clock: clock.clone(),
@@ -261,7 +275,7 @@ impl World {
             ledger: Box::new(Frail::new(CuttingLedger::new((self.open)(), knife.clone()), &self.condition)),
             place: Place::Inline(self.latency),
             marker: self.flag.clone(),
-            adapters: self.stages.iter().map(|(set, stage)| (set.clone(), Arc::new(stage.clone()) as Arc<_>)).collect(),
+            adapters: self.stages.iter().filter(here).map(|(set, stage)| (set.clone(), Arc::new(stage.clone()) as Arc<_>)).collect(),
             agents: self.agents.clone(),
             io: runtime.clone(),
             agent_runtime: runtime,
@@ -350,6 +364,15 @@ impl Life {
     pub async fn down(&self) -> Arc<ShutdownReport> {
         self.until(|bulletins| bulletins.iter().any(|bulletin| matches!(bulletin, Bulletin::Down(_)))).await;
         self.report().expect("it was just seen")
+    }
+
+    /// Sets the gateway like this from now on, and lets everything happen that follows at once.
+    ///
+    /// # Panics
+    /// When it refuses.
+    pub async fn reconfigure(&self, order: Reconfigure) {
+        self.gateway.supervisor.send(order).await.expect("the supervisor answers").expect("nothing speaks against it");
+        self.settle().await;
     }
 
     /// What is going on.

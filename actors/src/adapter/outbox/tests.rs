@@ -386,3 +386,12 @@ fn g21_a_chat_costs_nothing_once_all_is_delivered() {
     }
     assert_eq!((outbox.lanes.len(), outbox.ready.len(), outbox.flying.len()), (0, 0, 0));
 }
+
+#[test]
+fn other_bounds_hold_at_once() {
+    let wider = Event::Bounds(Bounds { in_flight: 3, ..bounds() });
+    let full = vec![(0, reply("1", &[1]), "send 1"), (0, reply("2", &[2]), "send 2"), (0, reply("3", &[3]), ""), (1, wider, "send 3")];
+    check(bounds(), full);
+    let slower = Event::Bounds(Bounds { rate: Some(0.5), ..bounds() });
+    check(bounds(), vec![(0, slower, ""), (0, reply("1", &[1]), "send 1"), (0, reply("2", &[2]), "failed 2, wake 2")]);
+}

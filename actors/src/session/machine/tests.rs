@@ -223,6 +223,39 @@ fn gates_hold_and_leave_is_given_back() {
 }
 
 #[test]
+fn a_session_whose_adapter_is_gone_ends_what_runs_and_leaves() {
+    use Event::{Closed, Heard};
+    let gone = || Event::Gate(Gate::Gone);
+    let leaves = |life| assert!(check(serving(), life).may_leave());
+    leaves(vec![(0, gone(), "")]);
+    leaves(vec![(0, Heard, "start 100 All"), (0, gone(), ""), (0, started(100, 1), "take back 100.1"), (0, Closed(true), "")]);
+    let running = || vec![(0, Heard, "start 100 All"), (0, started(100, 1), "wake 30, run 100.1"), (1, Heard, ""), (2, gone(), "")];
+    assert!(!check(serving(), running()).may_leave());
+    let ended = || running().into_iter().chain([(3, answered(), "close 100.1 answered"), (3, Closed(true), "")]);
+    leaves(ended().collect());
+    // Its adapter is back: what waited is taken up.
+    check(serving(), ended().chain([(9, Event::Gate(Gate::Open), "start 106 All")]).collect());
+}
+
+#[test]
+fn a_turn_keeps_the_limits_that_it_began_under() {
+    use Event::{Closed, Heard, Tick};
+    let shorter = Limits { wall: Duration::from_secs(10), idle: Duration::from_secs(5) };
+    let rules = Event::Rules(Arc::new(Rules { busy: Busy::Interrupt, limits: shorter }));
+    let life = vec![
+        (0, Heard, "start 100 All"),
+        (0, started(100, 1), "wake 30, run 100.1"),
+        (1, rules, ""),
+        (20, Event::Progress, ""),
+        (30, Tick, "wake 50"),
+        (31, Heard, "abort, close 100.1 superseded silently"),
+        (31, Closed(true), "start 106 All"),
+        (31, started(106, 1), "wake 36, run 106.1"),
+    ];
+    check(serving(), life);
+}
+
+#[test]
 fn g10_a_goodbye_is_said_when_nothing_is_outstanding() {
     use Event::{Closed, Drain, Heard};
     let running = || vec![(0, Heard, "start 100 All"), (0, started(100, 1), "wake 30, run 100.1")];

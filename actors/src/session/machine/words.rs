@@ -1,5 +1,8 @@
 //! What a session is told and what it wants done: the words between the [machine](super) and the actor around it.
 
+use std::sync::Arc;
+
+use super::{Limits, Rules};
 use crate::agent::{Decision, Entry};
 use crate::clock::Moment;
 use crate::ids::{MessageId, OutboxId, Seq, TurnId, UserId};
@@ -17,12 +20,21 @@ pub struct Run {
     pub since: Moment,
     /// Its last progress.
     pub heard: Moment,
+    /// How long it may take: what held when it began.
+    pub limits: Limits,
     /// Who asked.
     pub asked_by: (UserId, String),
     /// What it answers.
     pub reply_to: Option<MessageId>,
     /// The call that it last asked approval for.
     pub asks: Option<String>,
+}
+
+impl Run {
+    /// When it is to be looked at again.
+    pub(super) fn next_limit(&self) -> Moment {
+        (self.since + self.limits.wall).min(self.heard + self.limits.idle)
+    }
 }
 
 /// Whether turns may start.
@@ -34,6 +46,8 @@ pub enum Gate {
     Metered,
     /// None may.
     Shut,
+    /// None will: nobody speaks to its chat any more. What waits, waits in the ledger alone.
+    Gone,
 }
 
 /// What a session is told.
@@ -55,6 +69,8 @@ pub enum Event {
     },
     /// Whether turns may start from now on.
     Gate(Gate),
+    /// What holds for every session from now on. A turn that runs keeps its limits.
+    Rules(Arc<Rules>),
     /// The supervisor lets it start, once.
     MayStart,
     /// What came of a start: `None` when the ledger could not write it, told once it is worth trying again.

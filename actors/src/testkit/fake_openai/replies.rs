@@ -39,9 +39,13 @@ async fn answer(state: Shared, request: Request<Incoming>) -> io::Result<Respons
     });
     let open = Open { state, index, over: false };
     match reply {
-        Reply::Echo => {
-            let words = format!("You said: {said}");
-            streamed(open, words.split_inclusive(' ').map(str::to_owned).collect(), Duration::ZERO, End::Proper)
+        Reply::Echo => streamed(open, echo(&said), Duration::ZERO, End::Proper),
+        Reply::Held => {
+            let mut changes = open.state.changes();
+            while !open.state.read(|state| state.let_go) {
+                changes.changed().await.map_err(io::Error::other)?;
+            }
+            streamed(open, echo(&said), Duration::ZERO, End::Proper)
         }
         Reply::Stream(pieces, every) => streamed(open, pieces, every, End::Proper),
         Reply::CutAfter(pieces) => streamed(open, pieces, Duration::ZERO, End::Cut),
@@ -61,6 +65,10 @@ async fn answer(state: Shared, request: Request<Incoming>) -> io::Result<Respons
             std::future::pending().await
         }
     }
+}
+
+fn echo(said: &str) -> Vec<String> {
+    format!("You said: {said}").split_inclusive(' ').map(str::to_owned).collect()
 }
 
 /// A request that is being answered. Dropped before it is over, its client has gone.

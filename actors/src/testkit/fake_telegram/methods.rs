@@ -25,11 +25,11 @@ type Shared = Arc<Journal<TelegramState>>;
 /// A result, or a code and its description.
 type Outcome = Result<Value, (u16, String)>;
 
-pub(super) fn handler(state: Shared, token: String) -> Handler {
-    Arc::new(move |request| answer(Arc::clone(&state), token.clone(), request).boxed())
+pub(super) fn handler(state: Shared) -> Handler {
+    Arc::new(move |request| answer(Arc::clone(&state), request).boxed())
 }
 
-async fn answer(state: Shared, token: String, request: Request<Incoming>) -> io::Result<Response<Body>> {
+async fn answer(state: Shared, request: Request<Incoming>) -> io::Result<Response<Body>> {
     let path = request.uri().path().to_owned();
     let body = request.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
     let Some((asked, method)) = path.strip_prefix("/bot").and_then(|rest| rest.split_once('/')) else {
@@ -37,7 +37,7 @@ async fn answer(state: Shared, token: String, request: Request<Incoming>) -> io:
     };
     let parameters: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let fault = state.write(|state| state.arrived(method, &parameters));
-    if asked != token {
+    if state.read(|state| asked != state.token) {
         return told(Err((401, "Unauthorized".into())));
     }
     if let Some(supergroup) = state.read(|state| state.migrated.get(&parameters["chat_id"].as_i64()?).copied()) {
@@ -64,7 +64,9 @@ async fn answer(state: Shared, token: String, request: Request<Incoming>) -> io:
 
 async fn perform(state: &Shared, method: &str, parameters: &Value) -> Outcome {
     match method {
-        "getMe" => Ok(json!({ "id": FakeTelegram::BOT, "is_bot": true, "first_name": "Bot", "username": FakeTelegram::USERNAME })),
+        "getMe" => {
+            Ok(json!({ "id": state.read(|state| state.bot), "is_bot": true, "first_name": "Bot", "username": FakeTelegram::USERNAME }))
+        }
         "getUpdates" => updates(state, parameters).await,
         "sendMessage" => state.write(|state| state.send(parameters)),
         "editMessageText" => state.write(|state| state.edit(parameters)),
