@@ -52,7 +52,7 @@ struct Cli {
     command: Option<Command>,
 }
 
-const EXITS: &str = "Exit codes: 0 done, 1 not achieved, 2 usage, 69 no gateway running, 77 refused; of `run`: 0 stopped as asked, \
+const EXITS: &str = "Exit codes: 0 done, 1 not achieved, 2 usage, 69 no gateway running, 77 refused, 78 bad configuration; of `run`: 0 stopped as asked, \
 70 gave up, 73 state directory locked or unusable, 75 wants to be restarted, 78 bad configuration, 86 found hung.";
 
 #[derive(Debug, Subcommand)]
@@ -78,6 +78,8 @@ enum Command {
     History(History),
     /// Fetch another version and prove it, or go back to this one; finishes or undoes an update that was cut
     Update(update::Order),
+    /// Read the configuration again: what changed is taken over, what needs a restart is named, a bad one changes nothing
+    Reload,
     /// Start no task from now on; messages are saved. Ends with `resume` or a restart
     Drain,
     /// Start tasks again, after `drain` or when recovery is held
@@ -223,6 +225,7 @@ pub fn main(program: &Program) -> ExitCode {
     around.looks_only = !matches!(cli.command, None | Some(Command::Run));
     let around = around;
     let config = || Config::load(cli.config.as_deref(), &around);
+    let place = ask::Place { socket: cli.socket.as_deref(), file: cli.config.as_deref(), around: &around };
     let exit = match &cli.command {
         None | Some(Command::Run) => with(config(), |config| (program.run)(&program.release, config, &around)),
         Some(Command::Check(order)) => with(config(), |config| check(&config, order, program)),
@@ -232,12 +235,12 @@ pub fn main(program: &Program) -> ExitCode {
         Some(Command::Service(order)) => service::service(order, cli.config.as_deref(), config(), &around),
         Some(Command::Ledger(order)) if cli.socket.is_none() => {
             let known = config();
-            match ask::ask(cli.command.as_ref().expect("it was just matched"), None, known.clone(), &around, true) {
+            match ask::ask(cli.command.as_ref().expect("it was just matched"), &place, known.clone(), true) {
                 Exit::NoGateway => with(known, |config| keep(&config, order, program)),
                 exit => exit,
             }
         }
-        Some(command) => ask::ask(command, cli.socket.as_deref(), config(), &around, false),
+        Some(command) => ask::ask(command, &place, config(), false),
     };
     exit.into()
 }

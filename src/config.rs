@@ -15,6 +15,7 @@ mod show;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use switchboard_actors::ids::{AdapterName, AgentName};
 use switchboard_actors::settings::Settings;
@@ -49,6 +50,8 @@ pub struct Config {
     pub adapters: BTreeMap<AdapterName, AdapterConfig>,
     /// The file that was read, if there is one.
     pub file: Option<PathBuf>,
+    /// The file that was named; none: the usual ones are looked for.
+    chosen: Option<PathBuf>,
     /// What works, but hardly as meant; one line each.
     pub warnings: Vec<String>,
     merged: layers::Merged,
@@ -131,9 +134,42 @@ impl Config {
             agents,
             adapters,
             file,
+            chosen: chosen.map(Path::to_owned),
             warnings,
             merged,
         })
+    }
+
+    /// Where a gateway of these layers listens, whatever else is wrong with them.
+    pub fn sockets_despite_faults(chosen: Option<&Path>, around: &Surroundings) -> Vec<PathBuf> {
+        let Ok(merged) = layers::read(chosen, &around.variables) else { return around.default_sockets() };
+        let path = |value: Option<&toml::Value>| value?.as_str().filter(|path| !path.is_empty()).map(PathBuf::from);
+        let socket = path(merged.section("control").and_then(|control| control.get("socket")));
+        let beside = || Some(path(merged.table.get("state_dir"))?.join("control.sock"));
+        // As when it listens: the service manager's directory comes before the configured one.
+        let in_runtime = || around.first_path("RUNTIME_DIRECTORY").map(|dir| dir.join("control.sock"));
+        socket.or_else(in_runtime).or_else(beside).map_or_else(|| around.default_sockets(), |socket| vec![socket])
+    }
+
+    /// How long a shutdown takes at most.
+    pub fn longest_shutdown(&self) -> Duration {
+        let budgets = &self.settings.shutdown;
+        budgets.grace.max(budgets.least()) + budgets.margin
+    }
+
+    /// Reads the same layers again, as they are now.
+    ///
+    /// # Errors
+    /// See [`load`](Self::load).
+    pub fn load_again(&self, around: &Surroundings) -> Result<Self, Faults> {
+        Self::load(self.chosen.as_deref(), around)
+    }
+
+    /// The keys outside of `[agents]` and `[adapters]` that are written differently there, in order.
+    pub fn differing(&self, other: &Self) -> Vec<String> {
+        let (mine, others) = (self.merged.leaves(), other.merged.leaves());
+        let keys: std::collections::BTreeSet<&String> = mine.keys().chain(others.keys()).collect();
+        keys.into_iter().filter(|key| mine.get(*key) != others.get(*key)).cloned().collect()
     }
 
     /// The effective configuration as TOML, secrets masked, each value with its origin.

@@ -21,7 +21,8 @@ pub const VERSION: u32 = 1;
 /// What a version that is on trial is about.
 pub const ON_TRIAL: &str = "on trial";
 /// What is refused to whom the gateway started.
-pub const NOT_FROM_WITHIN: &str = "a process that the gateway started may not end it; use the agent's own way to ask for a restart";
+pub const NOT_FROM_WITHIN: &str =
+    "a process that the gateway started may not end or reload it; use the agent's own way to ask for a restart";
 /// The longest line, either way.
 const MOST_BYTES: usize = 4 << 20;
 
@@ -37,6 +38,8 @@ pub enum Request {
     Restart(Farewell),
     /// Go down and come back as another version. → [`Response::GoingDown`]
     Update(Farewell),
+    /// Read the configuration again. → [`Response::Reloaded`], [`Response::Faulty`]
+    Reload,
     /// Start no turn from now on; messages are saved. → [`Response::Done`]
     Drain,
     /// Start turns again, also those held back after a crash loop. → [`Response::Done`]
@@ -104,15 +107,15 @@ impl Request {
         match self {
             Request::Status | Request::History { .. } | Request::Turns | Request::Outbox | Request::Pairs => false,
             Request::Stop(_) | Request::Restart(_) | Request::Update(_) => false,
-            Request::Drain | Request::Resume => true,
+            Request::Reload | Request::Drain | Request::Resume => true,
             Request::TurnRetry { .. } | Request::TurnDrop { .. } | Request::OutboxRetry { .. } | Request::OutboxDrop { .. } => true,
             Request::PairApprove { .. } | Request::PairRevoke { .. } | Request::LedgerMove { .. } | Request::LedgerDrop { .. } => true,
         }
     }
 
-    /// Whether it ends the gateway's work: refused to its own descendants, so that no agent restarts it by accident.
+    /// Whether it ends the gateway's work or makes another of it: refused to its own descendants, so that no agent does so by accident.
     pub fn is_lifecycle(&self) -> bool {
-        matches!(self, Request::Stop(_) | Request::Restart(_) | Request::Update(_) | Request::Drain)
+        matches!(self, Request::Stop(_) | Request::Restart(_) | Request::Update(_) | Request::Reload | Request::Drain)
     }
 }
 
@@ -136,6 +139,20 @@ pub enum Response {
     Done {
         /// What, in words.
         message: String,
+    },
+    /// The configuration was read again, and is in force but for what needs a restart.
+    Reloaded {
+        /// What changed, in words, by key; never a value.
+        changes: Vec<String>,
+        /// Keys that differ and need a restart.
+        restart: Vec<String>,
+        /// What works, but hardly as meant.
+        warnings: Vec<String>,
+    },
+    /// The configuration is bad, and nothing changed.
+    Faulty {
+        /// Every fault, in words.
+        faults: Vec<String>,
     },
     /// The shutdown began, or was joined.
     GoingDown {

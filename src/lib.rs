@@ -17,6 +17,7 @@ pub mod lock;
 pub mod log;
 pub mod orphans;
 pub mod release;
+pub mod reload;
 pub mod restart;
 pub mod run;
 pub mod service;

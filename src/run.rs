@@ -1,28 +1,30 @@
 //! One life of the gateway as a process: everything is opened, the actors are started, and signals, probes and operators are served until the
-//! shutdown's report is there. What it decides is only how the process ends.
+//! shutdown's report is there (`keeper`). What it decides is only how the process ends.
 
+mod keeper;
 mod on_trial;
 mod operator;
 mod parts;
+mod reloading;
 mod trust;
+mod url;
 mod vitals;
 
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use switchboard_actors::children::ProcessGroups;
 use switchboard_actors::clock::Clock;
-use switchboard_actors::ids::InstanceId;
 use switchboard_actors::ledger::memory::MemoryLedger;
 use switchboard_actors::ledger::sqlite::SqliteLedger;
 use switchboard_actors::ledger::{Knowledge, Ledger, Question};
+use switchboard_actors::live::Live;
 use switchboard_actors::marker::Flag;
 use switchboard_actors::platform::web::Hub;
-use switchboard_actors::protocol::{Bulletin, Hurry, Shutdown};
 use switchboard_actors::settings::Engine;
-use switchboard_actors::shutdown::{Phase, RequestedBy, ShutdownKind, ShutdownReport};
-use switchboard_actors::supervisor::{Gateway, Place, Ports, Supervisor};
+use switchboard_actors::supervisor::{Place, Ports, Supervisor};
 use tokio::sync::mpsc;
 
 use crate::activation;
@@ -33,15 +35,20 @@ use crate::handover::{Handover, Image};
 use crate::http::door::Door;
 use crate::http::{self, Chat, Front};
 use crate::lock::InstanceLock;
+use crate::log::Level;
 use crate::orphans;
 use crate::release::Release;
 use crate::service::Service;
-use crate::signals::{self, Effect, Heard, Intent};
+use crate::signals::{self, Heard, Intent};
 use crate::state_dir::StateDir;
 use crate::token::Token;
 use crate::watchdog::Watchdog;
+use keeper::{Keeper, exit_of};
 use on_trial::OnTrial;
 use operator::Operator;
+use parts::{LedgerLog, Workshop};
+use reloading::Reloader;
+use url::Url;
 use vitals::Pulse;
 
 /// Threads for platforms and probes; they only wait.
@@ -54,7 +61,7 @@ struct Fault(Exit, String);
 
 /// Runs the gateway until it ends.
 pub fn run(release: &Release, mut config: Config, around: &Surroundings) -> Exit {
-    crate::log::begin(&config.log);
+    let level = crate::log::begin(&config.log);
     if let Some(fitted) = crate::service::fit(&mut config.settings.shutdown) {
         tracing::warn!("{fitted}");
     }
@@ -64,7 +71,7 @@ pub fn run(release: &Release, mut config: Config, around: &Surroundings) -> Exit
     let supervised = config.restart.mode == RestartMode::Exit
         || (config.restart.mode == RestartMode::Auto && around.variables.get("SYSTEMD_EXEC_PID") == Some(&std::process::id().to_string()));
     let image = Image::of_this_process(&around.variables);
-    let life = match Life::open(*release, config, around, supervised) {
+    let life = match Life::open(*release, config, around.clone(), level, supervised) {
         Ok(life) => life,
         Err(Fault(exit, reason)) => {
             tracing::error!("{reason}");
@@ -103,7 +110,9 @@ struct Life {
     /// Whether somebody starts it again.
     supervised: bool,
     on_trial: Option<OnTrial>,
-    config: Config,
+    in_force: Arc<Live<Config>>,
+    around: Surroundings,
+    level: Level,
     state: StateDir,
     lock: InstanceLock,
     ledger: Box<dyn Ledger>,
@@ -116,7 +125,7 @@ struct Life {
 }
 
 impl Life {
-    fn open(release: Release, config: Config, around: &Surroundings, supervised: bool) -> Result<Self, Fault> {
+    fn open(release: Release, config: Config, around: Surroundings, level: Level, supervised: bool) -> Result<Self, Fault> {
         let state_fault = |error: &dyn std::fmt::Display| Fault(Exit::State, error.to_string());
         let broken = |what: &'static str| move |error: std::io::Error| Fault(Exit::GaveUp, format!("{what}: {error}"));
         let handed = Handover::take(&around.variables);
@@ -153,11 +162,28 @@ impl Life {
         let watchdog = Watchdog::start().map_err(broken("the watchdog's thread cannot be started"))?;
         let intent = Intent::default();
         orphans::adopt().map_err(broken("orphans cannot be looked after"))?;
-        let budgets = &config.settings.shutdown;
-        let within = budgets.grace.max(budgets.least()) + budgets.margin;
+        let in_force = Arc::new(Live::new(Arc::new(config)));
+        let budgets = in_force.clone();
+        let within = move || budgets.now().longest_shutdown();
         let signals = signals::listen(intent.clone(), watchdog.clone(), within).map_err(broken("signals cannot be heard"))?;
         crate::handover::unblock_signals();
-        Ok(Self { release, supervised, on_trial, config, state, lock, ledger, ledger_id, listeners, token, watchdog, intent, signals })
+        Ok(Self {
+            release,
+            supervised,
+            on_trial,
+            in_force,
+            around,
+            level,
+            state,
+            lock,
+            ledger,
+            ledger_id,
+            listeners,
+            token,
+            watchdog,
+            intent,
+            signals,
+        })
     }
 
     /// Lives until the shutdown's report is there.
@@ -166,7 +192,7 @@ impl Life {
             tokio::runtime::Builder::new_multi_thread().worker_threads(threads).thread_name(name).enable_all().build()
         };
         // One thread more than may be blocked for good before the gateway restarts itself.
-        let for_agents = self.config.settings.runs.max_abandoned as usize + 2;
+        let for_agents = self.in_force.now().settings.runs.max_abandoned as usize + 2;
         let (io, agents) = match (runtime("io", IO_THREADS), runtime("agent", for_agents)) {
             (Ok(io), Ok(agents)) => (io, agents),
             (Err(error), _) | (_, Err(error)) => {
@@ -190,11 +216,29 @@ impl Life {
     }
 
     async fn serve(self, io: tokio::runtime::Handle, agents: tokio::runtime::Handle) -> Result<End, Fault> {
-        let Life { release, supervised, on_trial, config, state, lock, ledger, ledger_id, listeners, token, watchdog, intent, signals } =
-            self;
+        let Life {
+            release,
+            supervised,
+            on_trial,
+            in_force,
+            around,
+            level,
+            state,
+            lock,
+            ledger,
+            ledger_id,
+            listeners,
+            token,
+            watchdog,
+            intent,
+            signals,
+        } = self;
+        let config = in_force.now();
         let kept = listeners.iter().map(TcpListener::try_clone).collect::<Result<Vec<_>, _>>();
         let kept = kept.map_err(|error| Fault(Exit::GaveUp, format!("http.listen: the socket cannot be kept for a restart: {error}")))?;
-        let mut parts = parts::build(&config).map_err(|reason| Fault(Exit::GaveUp, reason))?;
+        let log = Arc::new(LedgerLog::default());
+        let workshop = Workshop::open(log.clone()).map_err(|reason| Fault(Exit::GaveUp, reason))?;
+        let mut parts = workshop.build(&config).map_err(|reason| Fault(Exit::GaveUp, reason))?;
         if on_trial.is_some() {
             parts.hear_and_say_nothing();
         }
@@ -213,13 +257,13 @@ impl Life {
             marker: (config.settings.ledger.engine == Engine::Sqlite)
                 .then(|| Flag::at(on_trial.as_ref().map_or_else(|| state.marker(), OnTrial::marker))),
             adapters: parts.adapters,
-            agents: parts.agents,
+            agents: parts.agents.clone(),
             io: io.clone(),
             agent_runtime: agents,
             reaper: Arc::new(ProcessGroups),
             bulletin: Box::new(move |news| _ = bulletin.send(news)),
         });
-        parts.log.connect(gateway.supervisor.clone().recipient());
+        log.connect(gateway.supervisor.clone().recipient());
         let pulse = Pulse::begin(&gateway, &io, config.settings.supervision.hung_after, intent.clone())
             .map_err(|error| Fault(Exit::GaveUp, format!("the heartbeat's thread cannot be started: {error}")))?;
         let door = Door::default();
@@ -232,7 +276,22 @@ impl Life {
         let server = http::serve(front, listeners).map_err(|error| Fault(Exit::GaveUp, format!("http.listen: {error}")))?;
         let server_handle = server.handle();
         let server = actix_rt::spawn(server);
-        let operator = Arc::new(Operator::new(&gateway, &config, pulse.clone(), release.version, on_trial.is_some()));
+        let service = Service::of_process(on_trial.is_some());
+        let reloader = Arc::new(Reloader {
+            supervisor: gateway.supervisor.clone(),
+            started: Config::clone(&config),
+            in_force: in_force.clone(),
+            around,
+            workshop,
+            level,
+            service,
+            io: io.clone(),
+            on_trial: on_trial.is_some(),
+            agents: tokio::sync::Mutex::new(parts.agents),
+            ready: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+        });
+        let operator = Arc::new(Operator::new(&gateway, reloader.clone(), pulse.clone(), release.version, on_trial.is_some()));
         let clients = config.control.clone();
         let control = io.spawn(async move { control.serve(operator, &clients).await });
 
@@ -242,10 +301,11 @@ impl Life {
             intent,
             door,
             server_handle,
-            margin: config.settings.shutdown.margin,
+            in_force,
+            reloader,
             pulse,
             url: Url::of(&config, &token, &state),
-            service: Service::of_process(on_trial.is_some()),
+            service,
             supervised,
             in_place: false,
             on_trial,
@@ -259,142 +319,6 @@ impl Life {
                 Ok(End { exit: exit_of(report.kind), handover: Some(Handover { lock, listeners: kept }), in_place: keeper.trial_is_over() })
             }
             Err(reason) => Err(Fault(Exit::GaveUp, reason)),
-        }
-    }
-}
-
-/// How the process ends after a shutdown of this kind: the intent, not the verdict.
-fn exit_of(kind: ShutdownKind) -> Exit {
-    match kind {
-        ShutdownKind::Stop => Exit::Done,
-        ShutdownKind::Restart | ShutdownKind::Update => Exit::Restart,
-    }
-}
-
-/// Where the page is, as it may be told.
-struct Url {
-    page: String,
-    file: std::path::PathBuf,
-}
-
-impl Url {
-    fn of(config: &Config, token: &Token, state: &StateDir) -> Self {
-        Self { page: token.page_url(&config.http.listen), file: state.token() }
-    }
-
-    /// The token goes to a person's terminal, never into a log that is kept.
-    fn tell(&self) {
-        if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
-            eprintln!("\n  Chat: {}\n  Ctrl-C stops the gateway; a second one hurries it.\n", self.page);
-        } else {
-            tracing::info!(token = %self.file.display(), "web chat is open; `switchboard url` prints its address");
-        }
-    }
-}
-
-/// Keeps the process in step with the gateway.
-struct Keeper {
-    gateway: Gateway,
-    watchdog: Watchdog,
-    intent: Intent,
-    door: Door,
-    server_handle: actix_web::dev::ServerHandle,
-    margin: Duration,
-    pulse: Pulse,
-    url: Url,
-    service: Service,
-    supervised: bool,
-    /// The process outlives this life.
-    in_place: bool,
-    on_trial: Option<OnTrial>,
-}
-
-impl Keeper {
-    /// Until the report is there; or why nothing more may be said.
-    async fn keep(
-        &mut self,
-        mut signals: mpsc::Receiver<Heard>,
-        mut bulletins: mpsc::UnboundedReceiver<Bulletin>,
-    ) -> Result<Arc<ShutdownReport>, String> {
-        let mut ticks = tokio::time::interval(self.service.every());
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut looks = tokio::time::interval(on_trial::LOOK_EVERY);
-        loop {
-            tokio::select! {
-                Some(signal) = signals.recv() => self.hear(signal),
-                _ = looks.tick(), if self.on_trial.is_some() => self.look_at_trial(),
-                _ = ticks.tick() => {
-                    if let Some(now) = self.pulse.fresh() {
-                        self.service.tick(&now, self.watchdog.left());
-                    }
-                }
-                Some(bulletin) = bulletins.recv() => {
-                    self.pulse.look_now();
-                    match bulletin {
-                        Bulletin::Ready => self.ready(),
-                        Bulletin::GoingDown { kind, grace } => {
-                            self.intent.going_down(exit_of(kind));
-                            self.in_place = exit_of(kind) == Exit::Restart && (!self.supervised || self.trial_is_over());
-                            self.watchdog.arm(grace + self.margin, exit_of(kind));
-                        }
-                        Bulletin::Phase(phase) => {
-                            self.service.phase(phase, self.watchdog.left().unwrap_or_default(), self.in_place);
-                            if phase == Phase::Disconnect {
-                                self.door.close();
-                                actix_rt::spawn(self.server_handle.stop(true));
-                            }
-                        }
-                        Bulletin::Down(report) => return Ok(report),
-                        Bulletin::Lost(reason) => return Err(format!("the ledger is lost: {reason}. Nothing more is said; look at the disk")),
-                    }
-                }
-                else => return Err("the gateway's root is gone".into()),
-            }
-        }
-    }
-
-    fn trial_is_over(&self) -> bool {
-        self.on_trial.as_ref().is_some_and(OnTrial::is_over)
-    }
-
-    fn ready(&mut self) {
-        let InstanceId(instance) = self.gateway.instance;
-        tracing::info!(%instance, "ready");
-        self.service.ready();
-        match &mut self.on_trial {
-            Some(trial) => trial.ready(),
-            None => self.url.tell(),
-        }
-    }
-
-    /// A trial that was kept is over: the same program comes back to serve.
-    fn look_at_trial(&mut self) {
-        if self.on_trial.as_mut().is_some_and(OnTrial::look) {
-            let (kind, reason) = (ShutdownKind::Update, Some("the trial is over".into()));
-            self.gateway.supervisor.do_send(Shutdown { kind, grace: None, requested_by: RequestedBy::Gateway, reason });
-        }
-    }
-
-    fn hear(&self, Heard { effect: signal, sender }: Heard) {
-        let shut_down = |kind, name| {
-            let shutdown = Shutdown { kind, grace: None, requested_by: RequestedBy::Signal(name, sender.clone()), reason: None };
-            self.gateway.supervisor.do_send(shutdown);
-        };
-        match signal {
-            Effect::Stop(signal) => shut_down(ShutdownKind::Stop, signal.name()),
-            Effect::Restart(signal) => shut_down(ShutdownKind::Restart, signal.name()),
-            Effect::Hurry(signal) => {
-                tracing::info!(%signal, "hurrying");
-                self.gateway.supervisor.do_send(Hurry);
-            }
-            Effect::Reload(signal) => {
-                self.service.reloading();
-                tracing::info!(%signal, "reload is not available yet; restart to read the configuration again");
-                self.service.reloaded();
-            }
-            Effect::Ignored(signal) => tracing::info!(%signal, "ignored: the gateway is going down"),
-            // Carried out by the thread that heard it.
-            Effect::ExitNow(_) => {}
         }
     }
 }

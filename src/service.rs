@@ -12,6 +12,8 @@ use switchboard_actors::shutdown::{Budgets, Phase};
 
 /// How often the manager hears of us.
 pub const EVERY: Duration = Duration::from_secs(2);
+/// Until the next reload is good.
+const RELOAD_FAILED: &str = "the last reload failed and changed nothing; the log says why";
 /// How much time is asked for at once: several of our words may be late.
 const ASK: Duration = Duration::from_secs(15);
 
@@ -40,7 +42,11 @@ impl Service {
 
     /// The gateway serves.
     pub fn ready(&self) {
-        tell(&[NotifyState::Ready, NotifyState::Status(if self.on_trial { TRIAL } else { "serving" })]);
+        tell(&[NotifyState::Ready, NotifyState::Status(self.doing())]);
+    }
+
+    fn doing(&self) -> &'static str {
+        if self.on_trial { TRIAL } else { "serving" }
     }
 
     /// The configuration is being read again: `Type=notify-reload` wants to know since when (systemd: sd_notify(3)).
@@ -52,13 +58,18 @@ impl Service {
     }
 
     /// It was read, or refused: either way the gateway serves.
-    pub fn reloaded(&self) {
-        tell(&[NotifyState::Ready]);
+    pub fn reloaded(&self, failed: bool) {
+        tell(&[NotifyState::Ready, NotifyState::Status(if failed { RELOAD_FAILED } else { self.doing() })]);
     }
 
     /// The gateway shows a sign of life: `now` is fresh. `left`: the time until a shutdown under way is over, margin included.
-    pub fn tick(&self, now: &Status, left: Option<Duration>) {
-        let status = words(now, left, self.on_trial);
+    /// `reload_failed`: the last one did, and nobody has mended that.
+    pub fn tick(&self, now: &Status, left: Option<Duration>, reload_failed: bool) {
+        let mut status = words(now, left, self.on_trial);
+        if reload_failed {
+            status.push_str("; ");
+            status.push_str(RELOAD_FAILED);
+        }
         let mut news = vec![NotifyState::Status(&status)];
         if self.watchdog.is_some() {
             news.push(NotifyState::Watchdog);

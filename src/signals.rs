@@ -6,7 +6,7 @@
 //! | … second | | hurry: the drain's remaining time becomes zero |
 //! | … third | | exit at once |
 //! | SIGUSR1 | restart | ignored |
-//! | SIGHUP | reload, one day | ignored |
+//! | SIGHUP | the configuration is read again | ignored |
 //!
 //! Only SIGTERM and SIGINT are counted; equal signals within half a second are one. The third is carried out by the thread that
 //! hears it, so that it works while every runtime hangs.
@@ -145,7 +145,7 @@ impl Intent {
 ///
 /// # Errors
 /// When the system refuses a handler or a thread.
-pub fn listen(intent: Intent, watchdog: Watchdog, within: Duration) -> io::Result<mpsc::Receiver<Heard>> {
+pub fn listen(intent: Intent, watchdog: Watchdog, within: impl Fn() -> Duration + Send + 'static) -> io::Result<mpsc::Receiver<Heard>> {
     let mut signals = SignalsInfo::<WithOrigin>::new([SIGTERM, SIGINT, SIGUSR1, SIGHUP])?;
     let (effects, heard) = mpsc::channel(WAITING);
     let start = Instant::now();
@@ -167,7 +167,7 @@ pub fn listen(intent: Intent, watchdog: Watchdog, within: Duration) -> io::Resul
                     Effect::Stop(_) | Effect::Restart(_) => {
                         let exit = if matches!(effect, Effect::Stop(_)) { Exit::Done } else { Exit::Restart };
                         // One that joins changes what was wanted, not the time that was granted.
-                        watchdog.arm(if intent.exit_code().is_none() { within } else { Duration::MAX }, exit);
+                        watchdog.arm(if intent.exit_code().is_none() { within() } else { Duration::MAX }, exit);
                         intent.going_down(exit);
                     }
                     Effect::Hurry(_) | Effect::Reload(_) | Effect::Ignored(_) => {}

@@ -34,6 +34,8 @@ mod marking;
 mod operating;
 #[path = "daemon/releases.rs"]
 mod releases;
+#[path = "daemon/reloading.rs"]
+mod reloading;
 #[path = "daemon/restarting.rs"]
 mod restarting;
 #[path = "daemon/secrets.rs"]

@@ -2,7 +2,7 @@
 //!
 //! A stop is done when the instance is gone: success is seen, not assumed. A restart is more than a question: [`super::restart`].
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use switchboard_actors::ids::{AdapterName, InstanceId, OutboxId, Seq, TurnId, UserId};
@@ -19,9 +19,12 @@ pub(super) const SYSTEM_SOCKET: &str = "/run/switchboard/control.sock";
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Asks, waits where waiting is wanted, and prints. `alone`: that nobody runs is no error, and not worth a word.
-pub(super) fn ask(command: &Command, socket: Option<&Path>, config: Result<Config, Faults>, around: &Surroundings, alone: bool) -> Exit {
+pub(super) fn ask(command: &Command, place: &Place<'_>, config: Result<Config, Faults>, alone: bool) -> Exit {
     let settings = config.as_ref().map_or_else(|_| Restart::defaults(), |config| config.restart);
-    let sockets = sockets(socket, config, around);
+    if let Command::Reload = command {
+        return reload(place, config);
+    }
+    let sockets = sockets(place, config);
     if let Command::Restart(order) = command {
         return restart::restart(&sockets, order, &settings);
     }
@@ -48,21 +51,45 @@ pub(super) fn status(sockets: &Sockets) -> Exit {
 }
 
 /// Where to look for a gateway. A configuration with faults must not keep anybody from stopping the gateway that runs.
-pub(super) fn sockets(socket: Option<&Path>, config: Result<Config, Faults>, around: &Surroundings) -> Sockets {
-    if let Some(path) = socket {
-        return Sockets(vec![path.to_owned()]);
+pub(super) fn sockets(place: &Place<'_>, config: Result<Config, Faults>) -> Sockets {
+    if let (Err(faults), None) = (&config, place.socket) {
+        eprintln!("warning: {faults}\nlooking for a gateway all the same");
     }
-    let configured = match config {
-        Ok(config) => vec![config.control.socket],
-        Err(faults) => {
-            eprintln!("warning: {faults}\nlooking for a gateway where the defaults put it");
-            around.default_sockets()
+    place.sockets(config.ok().as_ref())
+}
+
+/// What says where a gateway listens.
+pub(super) struct Place<'a> {
+    /// Its socket.
+    pub(super) socket: Option<&'a Path>,
+    /// Its configuration file.
+    pub(super) file: Option<&'a Path>,
+    pub(super) around: &'a Surroundings,
+}
+
+impl Place<'_> {
+    /// Where to ask; a configuration with faults still says where its gateway listens.
+    pub(super) fn sockets(&self, config: Option<&Config>) -> Sockets {
+        if let Some(path) = self.socket {
+            return Sockets(vec![path.to_owned()]);
         }
-    };
-    let mut paths: Vec<PathBuf> = configured;
-    paths.push(SYSTEM_SOCKET.into());
-    paths.dedup();
-    Sockets(paths)
+        let mut paths = match config {
+            Some(config) => vec![config.control.socket.clone()],
+            None => Config::sockets_despite_faults(self.file, self.around),
+        };
+        paths.push(SYSTEM_SOCKET.into());
+        paths.dedup();
+        Sockets(paths)
+    }
+}
+
+/// The gateway judges the configuration, not we: it may have variables and secrets that we have not. Where there is no gateway to ask, a bad one is bad.
+fn reload(place: &Place<'_>, config: Result<Config, Faults>) -> Exit {
+    match (place.sockets(config.as_ref().ok()).ask(&Request::Reload), config) {
+        (Ok(response), _) => print(&response, false),
+        (Err(error), Err(faults)) => complain(&format!("{faults}\n{error}"), Exit::Config),
+        (Err(error), Ok(_)) => failed(&error),
+    }
 }
 
 fn request(command: &Command) -> Request {
@@ -86,6 +113,7 @@ fn request(command: &Command) -> Request {
         Command::Ledger(Ledger::Drop { adapter }) => Request::LedgerDrop { adapter: AdapterName::new(adapter) },
         // Those that ask nobody, or in their own way, never come here.
         Command::Status(_)
+        | Command::Reload
         | Command::Restart(_)
         | Command::Service(_)
         | Command::Update(_)
@@ -124,6 +152,8 @@ pub(super) fn print(response: &Response, json: bool) -> Exit {
             say(&format!("{text}\n"))
         }
         Response::Done { message } => say(&format!("{message}\n")),
+        Response::Reloaded { changes, restart, warnings } => say(&tables::reloaded(changes, restart, warnings)),
+        Response::Faulty { faults } => complain(&format!("nothing was changed:\n  {}", faults.join("\n  ")), Exit::Config),
         Response::GoingDown { kind, .. } => say(&format!("{kind} has begun\n")),
         Response::Status(status) => say(&tables::status(status)),
         Response::Turns { turns } => say(&tables::turns(turns)),

@@ -24,6 +24,15 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     out
 }
 
+/// What a reload came to, one line per thing.
+pub(super) fn reloaded(changes: &[String], restart: &[String], warnings: &[String]) -> String {
+    let warnings = warnings.iter().map(|warning| format!("warning: {warning}\n"));
+    let restart_lines = restart.iter().map(|key| format!("{key}: needs a restart\n"));
+    let changes_lines = changes.iter().map(|change| format!("{change}\n"));
+    let nothing = changes.is_empty() && restart.is_empty();
+    warnings.chain(changes_lines).chain(restart_lines).chain(nothing.then(|| "nothing has changed\n".to_owned())).collect()
+}
+
 pub(super) fn status(status: &Status) -> String {
     let ready = if status.ready { "ready" } else { "not ready" };
     let up = spoken(Duration::from_millis(status.uptime_millis));

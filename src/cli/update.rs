@@ -6,10 +6,9 @@ use std::time::Duration;
 use clap::Args;
 use semver::Version;
 
-use super::ask::{complain, sockets};
+use super::ask::{Place, complain};
 use super::say;
 use crate::config::{Config, Surroundings};
-use crate::control::client::Sockets;
 use crate::exit::Exit;
 use crate::update::{self, Refusal};
 
@@ -45,11 +44,8 @@ impl Order {
             std::env::current_exe().map_err(|error| Refusal(Exit::NotAchieved, format!("this program's place is not known: {error}")))?;
         let layout = update::layout(&program)?;
         let config = Config::load(file, around);
-        let sockets = match &config {
-            Ok(config) => sockets(socket, Ok(config.clone()), around),
-            // An update that was cut knows its own.
-            Err(_) => Sockets(around.default_sockets()),
-        };
+        // An update that was cut knows its own.
+        let sockets = Place { socket, file, around }.sockets(config.as_ref().ok());
         let order = update::Order {
             check: self.check,
             to: self.to.clone(),

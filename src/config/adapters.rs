@@ -44,6 +44,34 @@ pub enum AdapterKind {
     },
 }
 
+impl AdapterKind {
+    /// As it is written.
+    pub fn name(&self) -> &'static str {
+        match self {
+            AdapterKind::Web => "web",
+            AdapterKind::Console => "console",
+            AdapterKind::Telegram { .. } => "telegram",
+        }
+    }
+
+    /// Whether it belongs to the process, as its page and its terminal do, and comes and goes only with it.
+    pub fn is_of_the_process(&self) -> bool {
+        matches!(self, AdapterKind::Web | AdapterKind::Console)
+    }
+
+    /// The keys in which two of a kind differ: each wants another connection.
+    pub fn differing(&self, other: &Self) -> Vec<&'static str> {
+        let keys = match (self, other) {
+            (
+                AdapterKind::Telegram { token, api_root, poll },
+                AdapterKind::Telegram { token: other_token, api_root: other_root, poll: other_poll },
+            ) => [("token", token != other_token), ("api_root", api_root != other_root), ("poll", poll != other_poll)],
+            _ => return Vec::new(),
+        };
+        keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+    }
+}
+
 /// Reads every adapter.
 pub(super) fn read(
     merged: &Merged,

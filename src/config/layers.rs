@@ -3,6 +3,7 @@
 //! Nothing is judged here but whether a layer can be read at all.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use config::{Environment, File, FileFormat, Value, ValueKind};
@@ -10,6 +11,8 @@ use switchboard_actors::settings::DEFAULTS;
 
 use super::fault::{Fault, Origin};
 
+/// Sections whose keys are names of the operator's choice.
+pub(super) const OPEN: [&str; 2] = ["agents", "adapters"];
 /// What the names of our environment variables begin with.
 const PREFIX: &str = "SWITCHBOARD";
 
@@ -17,7 +20,7 @@ const PREFIX: &str = "SWITCHBOARD";
 pub type Variables = BTreeMap<String, String>;
 
 /// All layers as one table.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Merged {
     /// The values.
     pub(super) table: toml::Table,
@@ -27,6 +30,13 @@ pub(super) struct Merged {
     origins: BTreeMap<String, Origin>,
     /// The file, if there is one.
     pub(super) file: Option<PathBuf>,
+}
+
+impl fmt::Debug for Merged {
+    /// Without the values: secrets may be written among them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Merged").field("file", &self.file).finish_non_exhaustive()
+    }
 }
 
 impl Merged {
@@ -49,9 +59,25 @@ impl Merged {
         self.table.get(name).and_then(toml::Value::as_table)
     }
 
+    /// Every value of the fixed sections, by its dotted key.
+    pub(super) fn leaves(&self) -> BTreeMap<String, &toml::Value> {
+        let mut leaves = BTreeMap::new();
+        for (section, value) in self.table.iter().filter(|(section, _)| !OPEN.contains(&section.as_str())) {
+            add_leaves(section.clone(), value, &mut leaves);
+        }
+        leaves
+    }
+
     /// The table at a dotted path.
     pub(super) fn section_value(&self, path: &str) -> Option<&toml::Table> {
         path.split('.').try_fold(&self.table, |table, name| table.get(name)?.as_table())
+    }
+}
+
+fn add_leaves<'a>(key: String, value: &'a toml::Value, leaves: &mut BTreeMap<String, &'a toml::Value>) {
+    match value {
+        toml::Value::Table(table) => table.iter().for_each(|(name, value)| add_leaves(format!("{key}.{name}"), value, leaves)),
+        value => _ = leaves.insert(key, value),
     }
 }
 

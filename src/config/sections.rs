@@ -10,10 +10,8 @@ use serde::Deserialize;
 use switchboard_actors::settings::{DEFAULTS, Settings, span};
 
 use super::fault::{Fault, did_you_mean};
-use super::layers::Merged;
+use super::layers::{Merged, OPEN};
 
-/// Sections whose keys are names of the operator's choice; read elsewhere.
-const OPEN: [&str; 2] = ["agents", "adapters"];
 /// Values that may be zero and mean something then.
 const MAY_BE_ZERO: [&str; 7] = [
     "shutdown.manager_limit",

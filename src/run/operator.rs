@@ -1,6 +1,6 @@
 //! What operators ask for over the control socket, carried out.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
@@ -13,8 +13,9 @@ use switchboard_actors::protocol::{AdapterHealth, GetStatus, Hold, Hurry, Inquir
 use switchboard_actors::shutdown::{RequestedBy, ShutdownKind};
 use switchboard_actors::supervisor::{Gateway, Supervisor};
 
+use super::reloading::{Outcome, Reloader};
 use super::vitals::Pulse;
-use crate::config::{AdapterKind, Config};
+use crate::config::Config;
 use crate::control::{AdapterStatus, Farewell, Handle, ON_TRIAL, OutboxLine, Request, Response, RunningTask, Status};
 use crate::http::health::{Part, Vitals};
 
@@ -27,32 +28,20 @@ pub(super) struct Operator {
     supervisor: Addr<Supervisor>,
     instance: switchboard_actors::ids::InstanceId,
     pulse: Pulse,
-    kinds: BTreeMap<AdapterName, &'static str>,
+    reloader: Arc<Reloader>,
     version: &'static str,
     on_trial: bool,
-    grace: Duration,
-    margin: Duration,
 }
 
 impl Operator {
     /// `on_trial`: what it would change is lost with the trial, so it changes nothing.
-    pub(super) fn new(gateway: &Gateway, config: &Config, pulse: Pulse, version: &'static str, on_trial: bool) -> Self {
-        let kind = |kind: &AdapterKind| match kind {
-            AdapterKind::Web => "web",
-            AdapterKind::Console => "console",
-            AdapterKind::Telegram { .. } => "telegram",
-        };
-        let shutdown = &config.settings.shutdown;
-        Self {
-            supervisor: gateway.supervisor.clone(),
-            instance: gateway.instance,
-            pulse,
-            version,
-            on_trial,
-            kinds: config.adapters.iter().map(|(name, adapter)| (name.clone(), kind(&adapter.kind))).collect(),
-            grace: shutdown.grace.max(shutdown.least()),
-            margin: shutdown.margin,
-        }
+    pub(super) fn new(gateway: &Gateway, reloader: Arc<Reloader>, pulse: Pulse, version: &'static str, on_trial: bool) -> Self {
+        Self { supervisor: gateway.supervisor.clone(), instance: gateway.instance, reloader, pulse, version, on_trial }
+    }
+
+    /// As it is now.
+    fn config(&self) -> Arc<Config> {
+        self.reloader.in_force.now()
     }
 
     async fn answer(self, request: Request) -> Response {
@@ -64,6 +53,7 @@ impl Operator {
             Request::Stop(farewell) => self.go_down(ShutdownKind::Stop, farewell),
             Request::Restart(farewell) => self.go_down(ShutdownKind::Restart, farewell),
             Request::Update(farewell) => self.go_down(ShutdownKind::Update, farewell),
+            Request::Reload => self.reload().await,
             Request::Drain => match self.supervisor.send(Hold).await {
                 Ok(()) => done("no task starts any more; messages are saved. `switchboard resume` ends it"),
                 Err(error) => not_achieved(&error),
@@ -113,8 +103,16 @@ impl Operator {
         if grace == Some(Duration::ZERO) {
             self.supervisor.do_send(Hurry);
         }
-        let within = self.grace + self.margin;
+        let within = self.config().longest_shutdown();
         Response::GoingDown { instance: self.instance, kind, within_millis: u64::try_from(within.as_millis()).unwrap_or(u64::MAX) }
+    }
+
+    async fn reload(&self) -> Response {
+        match self.reloader.clone().reload("an operator").await {
+            Outcome::Done { changes, restart, warnings } => Response::Reloaded { changes, restart, warnings },
+            Outcome::Faulty(faults) => Response::Faulty { faults: faults.0.iter().map(ToString::to_string).collect() },
+            Outcome::Refused(reason) => Response::NotAchieved { reason },
+        }
     }
 
     async fn order(&self, order: Order, lost: &str) -> Response {
@@ -186,7 +184,8 @@ impl Operator {
             AdapterHealth::Broken(reason) => ("broken", Some(reason)),
             AdapterHealth::Ended => ("ended", None),
         };
-        AdapterStatus { kind: self.kinds.get(&name).copied().unwrap_or("").into(), name, state: state.into(), trouble }
+        let kind = self.config().adapters.get(&name).map_or("", |adapter| adapter.kind.name());
+        AdapterStatus { kind: kind.into(), name, state: state.into(), trouble }
     }
 }
 

@@ -16,10 +16,11 @@ use switchboard_actors::platform::Platform;
 use switchboard_actors::platform::console::Console;
 use switchboard_actors::platform::telegram::{Telegram, TelegramConfig};
 use switchboard_actors::platform::web::{Hub, RoomLog, Web};
-use switchboard_actors::protocol::Inquire;
+use switchboard_actors::protocol::{Inquire, Reconfigure};
 use switchboard_actors::settings::AdapterSettings;
 
 use crate::config::{AdapterConfig, AdapterKind, AgentConfig, Config};
+use crate::reload::{Change, Fate, Plan};
 
 /// A pooled connection that died unseen makes a send unknown: it is not kept for long.
 const POOL_IDLE: Duration = Duration::from_secs(30);
@@ -27,54 +28,134 @@ const POOL_IDLE: Duration = Duration::from_secs(30);
 /// What the actor system is given.
 pub(super) struct Parts {
     pub(super) adapters: Vec<(AdapterSettings, Arc<dyn Platform>)>,
-    pub(super) agents: HashMap<AgentName, Arc<dyn Agent>>,
+    pub(super) agents: Agents,
     /// The web adapter, if it is enabled.
     pub(super) web: Option<(AdapterName, Hub)>,
-    pub(super) log: Arc<LedgerLog>,
 }
 
-/// Builds what the configuration names.
-pub(super) fn build(config: &Config) -> Result<Parts, String> {
-    let log = Arc::new(LedgerLog::default());
-    let tls = super::trust::client_config().map_err(|error| format!("TLS cannot be set up: {error}"))?;
-    let client = || reqwest::Client::builder().pool_idle_timeout(POOL_IDLE).tls_backend_preconfigured(tls.clone());
-    let mut parts = Parts { adapters: Vec::new(), agents: HashMap::new(), web: None, log: log.clone() };
-    for (name, agent) in &config.agents {
-        parts.agents.insert(name.clone(), self::agent(name, agent, client())?);
+/// The agents, by name.
+pub(super) type Agents = HashMap<AgentName, Arc<dyn Agent>>;
+
+/// Where parts are built, at the start and again when the configuration changes.
+pub(super) struct Workshop {
+    tls: rustls::ClientConfig,
+    log: Arc<LedgerLog>,
+}
+
+impl Workshop {
+    /// A workshop; what it builds asks the ledger through `log`.
+    pub(super) fn open(log: Arc<LedgerLog>) -> Result<Self, String> {
+        let tls = super::trust::client_config().map_err(|error| format!("TLS cannot be set up: {error}"))?;
+        Ok(Self { tls, log })
     }
-    for (name, adapter) in config.adapters.iter().filter(|(_, adapter)| adapter.enabled) {
-        let AdapterConfig { settings, kind, .. } = adapter;
-        let mut settings = settings.clone();
-        let platform: Arc<dyn Platform> = match kind {
-            AdapterKind::Web => {
-                let hub = Hub::new(name.clone(), config.http.waiting as usize, log.clone());
-                parts.web = Some((name.clone(), hub.clone()));
-                // Whoever holds the token is allowed; HTTP has seen it.
-                settings.access.allow = vec!["*".into()];
-                Arc::new(Web::new(hub))
-            }
-            AdapterKind::Console if !std::io::IsTerminal::is_terminal(&std::io::stdin()) => {
+
+    /// Builds everything that the configuration names.
+    pub(super) fn build(&self, config: &Config) -> Result<Parts, String> {
+        let mut parts = Parts { adapters: Vec::new(), agents: HashMap::new(), web: None };
+        for (name, agent) in &config.agents {
+            parts.agents.insert(name.clone(), self.agent(name, agent)?);
+        }
+        for (name, adapter) in config.adapters.iter().filter(|(_, adapter)| adapter.enabled) {
+            if !has_its_place(&adapter.kind) {
                 tracing::info!(adapter = %name, "stdin is no terminal: the console stays closed");
                 continue;
             }
+            let platform = match &adapter.kind {
+                AdapterKind::Web => {
+                    let hub = Hub::new(name.clone(), config.http.waiting as usize, self.log.clone());
+                    parts.web = Some((name.clone(), hub.clone()));
+                    Arc::new(Web::new(hub))
+                }
+                _ => self.platform(name, adapter, config)?,
+            };
+            parts.adapters.push((settings(adapter), platform));
+        }
+        Ok(parts)
+    }
+
+    /// Builds what differs, for a gateway that runs with these agents; what stays is taken from there.
+    pub(super) fn rebuild(&self, plan: &Plan, running: &Agents) -> Result<Reconfigure, String> {
+        let config = &plan.in_force;
+        let mut agents = HashMap::new();
+        for (name, agent) in &config.agents {
+            let stays =
+                running.get(name).filter(|_| !plan.changes.iter().any(|change| matches!(change, Change::Agent(other, _) if other == name)));
+            agents.insert(name.clone(), stays.cloned().map_or_else(|| self.agent(name, agent), Ok)?);
+        }
+        let mut adapters = Vec::new();
+        for (name, adapter) in config.adapters.iter().filter(|(_, adapter)| adapter.enabled && has_its_place(&adapter.kind)) {
+            let anew = plan.changes.iter().any(|change| match change {
+                Change::Adapter(other, Fate::Added | Fate::ConnectsAnew(_)) => other == name,
+                _ => false,
+            });
+            let platform = anew.then(|| self.platform(name, adapter, config)).transpose()?;
+            adapters.push((settings(adapter), platform));
+        }
+        Ok(Reconfigure { settings: Arc::new(config.settings.clone()), agents, adapters })
+    }
+
+    fn client(&self) -> reqwest::ClientBuilder {
+        reqwest::Client::builder().pool_idle_timeout(POOL_IDLE).tls_backend_preconfigured(self.tls.clone())
+    }
+
+    /// Builds one platform but the page, which is more than that.
+    fn platform(&self, name: &AdapterName, adapter: &AdapterConfig, config: &Config) -> Result<Arc<dyn Platform>, String> {
+        Ok(match &adapter.kind {
+            AdapterKind::Web => return Err(format!("adapters.{name}: the page comes with the process")),
             AdapterKind::Console => {
-                let operator = format!("{name}:local");
-                settings.access.allow.push(operator.clone());
-                settings.access.admins.push(operator);
                 Arc::new(Console::stdio().map_err(|error| format!("adapters.{name}: the terminal cannot be read: {error}"))?)
             }
             AdapterKind::Telegram { token, api_root, poll } => {
                 let token = token.as_ref().ok_or_else(|| format!("adapters.{name}.token: there is none"))?.expose().to_owned();
                 let call_limit = config.settings.outbox.send_limit;
-                let client = client().redirect(reqwest::redirect::Policy::none()).build();
+                let client = self.client().redirect(reqwest::redirect::Policy::none()).build();
                 let client = client.map_err(|error| format!("adapters.{name}: no HTTP client: {}", error.without_url()))?;
                 let telegram = TelegramConfig { adapter: name.clone(), token, api_root: api_root.clone(), poll: *poll, call_limit };
                 Arc::new(Telegram::new(telegram, client))
             }
-        };
-        parts.adapters.push((settings, platform));
+        })
     }
-    Ok(parts)
+
+    fn agent(&self, name: &AgentName, config: &AgentConfig) -> Result<Arc<dyn Agent>, String> {
+        Ok(match config {
+            AgentConfig::Demo => Arc::new(Demo),
+            AgentConfig::OpenAi(openai) => {
+                let config = OpenAiConfig {
+                    agent: name.clone(),
+                    base_url: openai.base_url.clone(),
+                    model: openai.model.clone(),
+                    api_key: openai.api_key.as_ref().map(|key| key.expose().to_owned()),
+                    system: openai.system.clone(),
+                    connect_limit: openai.connect_limit,
+                    byte_limit: openai.byte_limit,
+                    tries: openai.tries,
+                    max_answer_bytes: openai.max_answer_bytes as usize,
+                };
+                Arc::new(OpenAi::new(config, self.client()).map_err(|reason| format!("agents.{name}: {reason}"))?)
+            }
+        })
+    }
+}
+
+/// Whether an adapter of this kind can be here at all.
+fn has_its_place(kind: &AdapterKind) -> bool {
+    !matches!(kind, AdapterKind::Console) || std::io::IsTerminal::is_terminal(&std::io::stdin())
+}
+
+/// How an adapter is set, with whom its kind lets in.
+fn settings(adapter: &AdapterConfig) -> AdapterSettings {
+    let mut settings = adapter.settings.clone();
+    match &adapter.kind {
+        // Whoever holds the token is allowed; HTTP has seen it.
+        AdapterKind::Web => settings.access.allow = vec!["*".into()],
+        AdapterKind::Console => {
+            let operator = format!("{}:local", settings.name);
+            settings.access.allow.push(operator.clone());
+            settings.access.admins.push(operator);
+        }
+        AdapterKind::Telegram { .. } => {}
+    }
+    settings
 }
 
 impl Parts {
@@ -84,26 +165,6 @@ impl Parts {
         self.agents.clear();
         self.web = None;
     }
-}
-
-fn agent(name: &AgentName, config: &AgentConfig, client: reqwest::ClientBuilder) -> Result<Arc<dyn Agent>, String> {
-    Ok(match config {
-        AgentConfig::Demo => Arc::new(Demo),
-        AgentConfig::OpenAi(openai) => {
-            let config = OpenAiConfig {
-                agent: name.clone(),
-                base_url: openai.base_url.clone(),
-                model: openai.model.clone(),
-                api_key: openai.api_key.as_ref().map(|key| key.expose().to_owned()),
-                system: openai.system.clone(),
-                connect_limit: openai.connect_limit,
-                byte_limit: openai.byte_limit,
-                tries: openai.tries,
-                max_answer_bytes: openai.max_answer_bytes as usize,
-            };
-            Arc::new(OpenAi::new(config, client).map_err(|reason| format!("agents.{name}: {reason}"))?)
-        }
-    })
 }
 
 /// The room's log of the web chat is the ledger, asked through the supervisor once there is one.

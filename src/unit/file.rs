@@ -76,7 +76,8 @@ impl UnitFile {
         let config = self.config.as_ref().map(|path| format!(" --config {}", word(path))).unwrap_or_default();
         let lines = SERVICE.lines().filter_map(|line| {
             Some(match line.split_once('=').map_or("", |(key, _)| key) {
-                "Type" if self.version < NOTIFY_RELOAD => "Type=notify\nExecReload=/bin/kill -HUP $MAINPID".into(),
+                // It waits for the answer: a reload that fails is one that systemctl knows of.
+                "Type" if self.version < NOTIFY_RELOAD => format!("Type=notify\nExecReload={}{config} reload", word(&self.program)),
                 "ExecStart" => format!("ExecStart={}{config} run", word(&self.program)),
                 "TimeoutStopSec" => format!("TimeoutStopSec={stop}"),
                 "WantedBy" if self.scope == Scope::User => "WantedBy=default.target".into(),

@@ -59,7 +59,7 @@ fn a_request_finds_the_gateway_and_its_answer_the_way_back() {
 #[test]
 fn the_gateways_own_family_cannot_end_it() {
     with_server(Duration::from_secs(10), 4, |path| {
-        for request in [Request::Stop(Farewell::default()), Request::Restart(Farewell::default()), Request::Drain] {
+        for request in [Request::Stop(Farewell::default()), Request::Restart(Farewell::default()), Request::Reload, Request::Drain] {
             assert!(matches!(ask(path, &request), Response::Refused { .. }), "{request:?}");
         }
         assert!(matches!(ask(path, &Request::Turns), Response::Done { .. }));

@@ -100,7 +100,7 @@ fn g13_a_second_signal_hurries_and_nobody_is_cut_untold() {
     home.telegram.push_text(1, 1, "endless");
     home.asked("endless", 1);
     gateway.signal(Signal::SIGHUP);
-    gateway.wait_for("reload is not available yet");
+    gateway.wait_for("configuration read again");
     for _ in 0..3 {
         gateway.signal(Signal::SIGTERM);
     }

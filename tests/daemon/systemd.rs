@@ -9,6 +9,8 @@ mod host;
 mod installing;
 #[path = "systemd/machine.rs"]
 mod machine;
+#[path = "systemd/reloading.rs"]
+mod reloading;
 #[path = "systemd/restarting.rs"]
 mod restarting;
 #[path = "systemd/serving.rs"]
