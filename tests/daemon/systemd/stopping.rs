@@ -40,7 +40,7 @@ fn g12_a_drain_that_makes_progress_outlasts_the_managers_limit_up_to_its_own() {
 fn g12_stopping_is_said_only_when_the_drain_is_over() {
     let Some(host) = Host::serving(&BRIEF.replace("[shutdown]", "[shutdown]\ngrace = \"30s\"")) else { return };
     let first = host.instance().expect("ready");
-    host.work(1, "work for 4s");
+    host.work(1, "work for 12s");
     let restart = host.begin(&["switchboard", "restart"]);
     until("the drain's status", || host.property("StatusText").starts_with("drain: ").then_some(()));
     assert_eq!((host.property("ActiveState"), host.property("SubState")), ("active".into(), "running".into()), "the clock has not begun");
@@ -59,7 +59,7 @@ fn g30_children_outlive_the_signal_and_not_the_stop() {
         host.begin(&["sh", "-c", "echo $$ > /sys/fs/cgroup/system.slice/switchboard.service/cgroup.procs && exec sleep infinity"]);
     until("two processes of the service", || (host.property("TasksCurrent") != "[not set]" || processes(&host) == 2).then_some(()));
     until("two processes of the service", || (processes(&host) == 2).then_some(()));
-    host.work(1, "work for 3s");
+    host.work(1, "work for 12s");
     let stop = host.begin(&["systemctl", "stop", "switchboard"]);
     until("the drain's status", || host.property("StatusText").starts_with("drain: ").then_some(()));
     assert!(child.try_wait().expect("ours").is_none(), "SIGTERM was for the gateway alone");
