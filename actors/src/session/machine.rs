@@ -188,6 +188,8 @@ impl Session {
         match &self.state {
             State::Running(run) => Activity::Running { since: run.since, asked_by: Some(run.asked_by.1.clone()) },
             State::Closing(_, Closing::Ended) if self.waiting == 0 => Activity::Delivering,
+            // What it answers waits again in a moment.
+            State::Closing(_, Closing::TakenBack) => Activity::Waiting(self.waiting + 1),
             // It was woken because something waits, and is yet to hear how much; or a cut turn waits to run again.
             State::Waking | State::Starting { again: Some(_), .. } => Activity::Waiting(self.waiting.max(1)),
             State::Resting | State::Asking if self.resume.is_some() => Activity::Waiting(self.waiting.max(1)),

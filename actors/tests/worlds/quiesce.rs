@@ -1,8 +1,11 @@
 //! Quiesce and roll call: the census closes, what arrives is saved, and everybody who is there is counted.
 
+use std::time::Duration;
+
 use super::{outcomes, pairs, secs, told, words, world};
 use switchboard_actors::ids::{ChatId, SessionKey};
 use switchboard_actors::ledger::{Knowledge, Question};
+use switchboard_actors::protocol::Hold;
 use switchboard_actors::shutdown::{Outcome, Phase, ShutdownKind};
 use switchboard_actors::testkit::tripwire::Tripwire;
 
@@ -208,4 +211,19 @@ fn a_session_that_stands_up_in_time_finishes() {
     });
     let lines = world.stage("stage").heard_in("7");
     assert_eq!(lines.last().map(String::as_str), Some("❌ That did not work: an internal error. Use /retry to try again."));
+}
+
+#[test]
+fn g06_a_message_whose_turn_is_taken_back_as_the_gateway_goes_is_told() {
+    let (mut world, _) = world();
+    world.set_latency(Duration::from_millis(30));
+    world.life(async |life| {
+        life.stage("stage").say("7", "alice", "hello");
+        // The start is being written as turns are held, and taken back as the gateway goes.
+        life.pass(Duration::from_millis(10)).await;
+        life.gateway.supervisor.do_send(Hold);
+        life.pass(Duration::from_millis(30)).await;
+        let report = life.shut_down(ShutdownKind::Stop).await;
+        assert_eq!(told(&report), words(&[("7", "sent")]));
+    });
 }

@@ -385,6 +385,9 @@ fn what_it_is_doing_and_whether_it_may_leave() {
     // What is owed is the outbox's business: it keeps nobody.
     assert_eq!(looks(&then(vec![(1, answered(), "close 100.1 answered"), (1, Closed(true), "")])), (Delivering, 0, true));
     assert_eq!(looks(&then(vec![(1, Heard, ""), (1, answered(), "close 100.1 answered")])), (Waiting(1), 1, false));
+    // What is being taken back waits again in a moment.
+    let held = vec![(0, Heard, "start 100 All"), (0, Event::Gate(Gate::Shut), ""), (0, started(100, 1), "take back 100.1")];
+    assert_eq!(looks(&check(serving(), held)), (Waiting(1), 0, false));
     // What is heard while waking may not be among what the ledger counted.
     let woken = check(Session::new(Arc::new(Rules { busy: Busy::Collect, limits: LIMITS }), Gate::Shut), vec![(0, Heard, "")]);
     assert!(!woken.may_leave());
