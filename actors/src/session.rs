@@ -219,12 +219,9 @@ impl SessionActor {
 
     /// Whatever its children left behind goes with a run, also when its agent does not yield. Then they need no record any more.
     fn end_children(&mut self) {
-        let Some(work) = &mut self.work else { return };
-        let children = work.take_children();
-        for child in &children {
-            self.shared.reaper.end(child);
-        }
-        if !children.is_empty() {
+        if let Some(work) = &mut self.work
+            && work.end_children()
+        {
             self.shared.ledger.lazily(Step::ChildrenGone { turn: work.turn() });
         }
     }
@@ -552,7 +549,9 @@ impl Handler<Leave> for SessionActor {
     type Result = ();
 
     fn handle(&mut self, _: Leave, ctx: &mut Context<Self>) {
-        // The supervisor took it off the books in the message that it answers: nothing is owed and nothing was routed since.
+        // The supervisor took it off the books in the message that it answers: nothing is owed and nothing was routed since. A turn that
+        // asks runs again once it is decided.
+        self.end_children();
         ctx.stop();
     }
 }

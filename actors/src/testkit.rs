@@ -1,7 +1,7 @@
 //! The other side, for tests.
 //!
 //! A [`world`] runs the real actors on a paused clock between [scripted platforms](stage), a [scripted agent](worker) and a [ledger that
-//! can fall ill](frail) or [be watched](watched), and keeps a [`trace`]; a [tripwire] lets handlers panic. Where a real clock runs, an [instant] platform takes no time of it. The fake
+//! can fall ill](frail) or [be watched](watched), and keeps a [`trace`]; its [processes] outlive it, and a [tripwire] lets handlers panic. Where a real clock runs, an [instant] platform takes no time of it. The fake
 //! servers stand on loopback, behave as the real ones are documented to, can be told to misbehave, and keep a journal; each lives on a thread
 //! and a runtime of its own and is spoken to synchronously. Nothing real belongs into a world, and no world into a fake. What comes from
 //! outside as text can be [fuzzed](fuzz).
@@ -14,6 +14,7 @@ pub mod fuzz;
 pub mod instant;
 pub mod journal;
 pub mod loopback;
+pub mod processes;
 pub mod stage;
 pub mod trace;
 pub mod tripwire;

@@ -8,6 +8,8 @@
 mod aftermath;
 #[path = "crash_points/approvals.rs"]
 mod approvals;
+#[path = "crash_points/children.rs"]
+mod children;
 #[path = "crash_points/fates.rs"]
 mod fates;
 #[path = "crash_points/guarantees.rs"]
@@ -40,7 +42,8 @@ use libtest_mimic::{Arguments, Failed, Trial};
 fn main() -> ExitCode {
     // Agents and ledgers panic as they are asked to, thousands of times; what fails a trial is told by it.
     std::panic::set_hook(Box::new(|panic| LAST.set(panic.to_string())));
-    let scenarios = [turns::all(), shutdowns::all(), marks::all(), requests::all(), approvals::all(), troubles::all()].concat();
+    let scenarios =
+        [turns::all(), shutdowns::all(), marks::all(), requests::all(), approvals::all(), children::all(), troubles::all()].concat();
     let points = scenarios.into_iter().map(|(name, make)| trial(name.to_owned(), move || make().check(name)));
     let worlds = random::all().into_iter().map(|(name, check)| trial(name, check));
     let arguments = Arguments::from_args();

@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 
 use super::{Reported, SessionActor, Shared};
 use crate::agent::{Agent, Decision, Report, Task};
-use crate::children::Child;
+use crate::children::{Child, Reaper};
 use crate::clock::Moment;
 use crate::ids::TurnId;
 use crate::protocol::{RunOver, SessionNews};
@@ -21,7 +21,7 @@ use crate::supervision::words_of;
 /// News that may wait between an agent and its session.
 const NEWS: usize = 64;
 
-/// A run under way. Dropping it aborts the agent.
+/// A run under way. Dropping it aborts the agent and ends its children, also where its session fell for good.
 pub(super) struct Work {
     turn: TurnId,
     /// The attempt under which it began.
@@ -30,6 +30,7 @@ pub(super) struct Work {
     /// Where it waits for a decision.
     waits: Option<oneshot::Sender<bool>>,
     children: Vec<Child>,
+    reaper: Arc<dyn Reaper>,
     agent: AbortHandle,
     /// Set by the task itself as the last thing it does, also when it is dropped.
     over: Arc<AtomicBool>,
@@ -77,8 +78,8 @@ impl Work {
             }
             ended.do_send(RunOver { turn, attempt, end: end.map_err(|panic| words_of(panic.as_ref())) });
         });
-        let (agent, children) = (work.abort_handle(), Vec::new());
-        Self { turn, attempt, decisions, waits: None, children, agent, over, text: String::new(), shown: None }
+        let (agent, children, reaper) = (work.abort_handle(), Vec::new(), shared.reaper.clone());
+        Self { turn, attempt, decisions, waits: None, children, reaper, agent, over, text: String::new(), shown: None }
     }
 
     /// The turn it works on.
@@ -117,9 +118,11 @@ impl Work {
         self.children.push(child);
     }
 
-    /// Its children, to be ended.
-    pub(super) fn take_children(&mut self) -> Vec<Child> {
-        std::mem::take(&mut self.children)
+    /// Ends its children, with whatever they left behind. `false`: it had none.
+    pub(super) fn end_children(&mut self) -> bool {
+        let children = std::mem::take(&mut self.children);
+        children.iter().for_each(|child| self.reaper.end(child));
+        !children.is_empty()
     }
 
     /// The reply so far; what follows is another message.
@@ -166,5 +169,6 @@ impl Work {
 impl Drop for Work {
     fn drop(&mut self) {
         self.agent.abort();
+        self.end_children();
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::cuts::{Chronicle, CuttingLedger, Disk, Event, Knife};
 use super::frail::{Condition, Frail};
+use super::processes::Processes;
 use super::stage::Stage;
 use super::trace::Trace;
 use crate::agent::Agent;
@@ -46,6 +47,8 @@ pub struct World {
     pub trace: Trace,
     /// Everything that had an effect outside the process so far.
     pub chronicle: Chronicle,
+    /// The child processes of its agents.
+    pub processes: Processes,
     stages: Vec<(AdapterSettings, Stage)>,
     left_out: Vec<AdapterName>,
     agents: HashMap<AgentName, Arc<dyn Agent>>,
@@ -81,6 +84,7 @@ impl World {
             settings: DEFAULTS.clone(),
             trace: Trace::default(),
             chronicle: Chronicle::default(),
+            processes: Processes::default(),
             stages: Vec::new(),
             left_out: Vec::new(),
             agents: HashMap::from([(AgentName::new("demo"), Arc::new(Demo) as Arc<dyn Agent>)]),
@@ -279,7 +283,12 @@ impl World {
             agents: self.agents.clone(),
             io: runtime.clone(),
             agent_runtime: runtime,
-            reaper: Arc::new(Undertaker { trace: self.trace.clone(), clock: clock.clone(), knife: knife.clone() }),
+            reaper: Arc::new(Undertaker {
+                trace: self.trace.clone(),
+                clock: clock.clone(),
+                knife: knife.clone(),
+                processes: self.processes.clone(),
+            }),
             bulletin: Box::new(move |bulletin| {
                 if power.has_fallen() {
                     return;
@@ -298,17 +307,21 @@ impl World {
     }
 }
 
-/// Notes which children are killed: nothing in a world is real.
+/// Ends processes of this world, and notes which: nothing in it is real.
 struct Undertaker {
     trace: Trace,
     clock: Clock,
     knife: Knife,
+    processes: Processes,
 }
 
 impl Reaper for Undertaker {
     fn end(&self, child: &Child) {
-        if !self.knife.has_fallen() {
+        if self.knife.pass(|| format!("before group {} is killed", child.group)) {
             self.trace.note(self.clock.wall(), "kill", format!("group {}", child.group));
+            self.processes.end(child);
+            // Whoever is cut here did kill it.
+            let _ = self.knife.pass(|| format!("after group {} was killed", child.group));
         }
     }
 }

@@ -7,19 +7,25 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use switchboard_actors::agent::{Agent, AgentError, Answer, Entry, Report, Task};
-use switchboard_actors::ids::TurnId;
+use switchboard_actors::children::Child;
+use switchboard_actors::ids::{SessionKey, TurnId};
 use switchboard_actors::shutdown::ShutdownKind;
+use switchboard_actors::testkit::processes::Processes;
+use switchboard_actors::testkit::world::World;
 
 /// The agent. Clones are the same one.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Player {
     state: Arc<Mutex<State>>,
+    processes: Processes,
 }
 
 #[derive(Debug, Default)]
 struct State {
     calm: bool,
     runs: Vec<Ran>,
+    set_to_work: Vec<Child>,
+    robbed: Vec<Child>,
 }
 
 /// One run.
@@ -31,9 +37,16 @@ pub(crate) struct Ran {
     pub(crate) attempt: u32,
     /// What it was shown.
     pub(crate) history: Vec<Entry>,
+    /// The children of its conversation that were at work as it began.
+    pub(crate) beside: Vec<Child>,
 }
 
 impl Player {
+    /// An agent whose children are processes of this world.
+    pub(crate) fn of(world: &World) -> Self {
+        Self { state: Arc::default(), processes: world.processes.clone() }
+    }
+
     /// From now on nothing takes long.
     pub(crate) fn calm_down(&self) {
         self.state().calm = true;
@@ -42,6 +55,29 @@ impl Player {
     /// Every run so far.
     pub(crate) fn runs(&self) -> Vec<Ran> {
         self.state().runs.clone()
+    }
+
+    /// Every child that was given something to do.
+    pub(crate) fn set_to_work(&self) -> Vec<Child> {
+        self.state().set_to_work.clone()
+    }
+
+    /// Children that were ended while their run went on.
+    pub(crate) fn robbed(&self) -> Vec<Child> {
+        self.state().robbed.clone()
+    }
+
+    /// Lets a child work once it is on record, and leaves it behind.
+    async fn raise(&self, task: &Task, report: &Report) -> Option<Child> {
+        let child = self.processes.spawn();
+        report.child(child.clone()).await.ok()?;
+        self.processes.set_to_work(&child, &task.session, task.turn);
+        self.state().set_to_work.push(child.clone());
+        Some(child)
+    }
+
+    fn at_work_for(&self, session: &SessionKey) -> Vec<Child> {
+        self.processes.at_work().into_iter().filter(|(_, works, _)| works == session).map(|(child, ..)| child).collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -77,19 +113,24 @@ impl Agent for Player {
     fn run(&self, task: Task, report: Report) -> BoxFuture<'static, Result<Answer, AgentError>> {
         let player = self.clone();
         Box::pin(async move {
-            player.state().runs.push(Ran { turn: task.turn, attempt: task.attempt, history: task.history.clone() });
+            let beside = player.at_work_for(&task.session);
+            player.state().runs.push(Ran { turn: task.turn, attempt: task.attempt, history: task.history.clone(), beside });
             let asked = asked(&task.history);
             let words: Vec<&str> = asked.iter().flat_map(|text| text.split_whitespace().skip(1)).collect();
             let names: Vec<&str> = asked.iter().filter_map(|text| text.split_whitespace().next()).collect();
             let mut answer = format!("re [{}]", names.join(" "));
+            let mut children = Vec::new();
             for word in words {
                 match word {
                     "fail" => return Err(AgentError::Failed("as asked".into())),
                     "silent" => return Ok(Answer { text: String::new() }),
                     "panic" => panic!("as asked"),
+                    "child" => children.extend(player.raise(&task, &report).await),
                     _ => player.act(word, &task, &report, &mut answer).await,
                 }
             }
+            let living = player.at_work_for(&task.session);
+            player.state().robbed.extend(children.into_iter().filter(|child| !living.contains(child)));
             Ok(Answer { text: answer })
         })
     }

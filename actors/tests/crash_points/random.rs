@@ -155,6 +155,9 @@ fn acts() -> impl Strategy<Value = Act> {
         "silent",
         "ask",
         "ask tools",
+        "child",
+        "child stuck",
+        "child ask",
         "restart",
     ]);
     let commands = select(vec![
@@ -327,7 +330,8 @@ async fn perform(act: &Act, life: &Life, condition: &switchboard_actors::testkit
 }
 
 fn open(set: &Set, folder: &std::path::Path) -> (World, Player) {
-    let (mut world, player) = (World::new(), Player::default());
+    let mut world = World::new();
+    let player = Player::of(&world);
     world.settings.recovery.policy = set.policy;
     world.settings.recovery.crash_loop.starts = set.crash_loop;
     world.settings.ledger.batch = set.batch;

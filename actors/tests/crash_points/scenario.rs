@@ -190,7 +190,8 @@ impl Scenario {
     }
 
     fn world(&self, variant: Variant, folder: &Path) -> (World, Player) {
-        let (mut world, player) = (World::new(), Player::default());
+        let mut world = World::new();
+        let player = Player::of(&world);
         world.settings.recovery.policy = variant.policy;
         world.settings.recovery.crash_loop.starts = 0;
         world.settings.ledger.batch = variant.batch;
