@@ -40,6 +40,8 @@ mod reloading;
 mod restarting;
 #[path = "daemon/secrets.rs"]
 mod secrets;
+#[path = "daemon/soaking.rs"]
+mod soaking;
 #[path = "daemon/starting.rs"]
 mod starting;
 #[path = "daemon/stopping.rs"]

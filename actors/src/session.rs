@@ -485,7 +485,6 @@ translate! {
     GoAhead => |GoAhead| Event::MayStart;
     Halt => |Halt(before)| Event::Halt(before);
     HaltUnrecorded => |HaltUnrecorded(before)| Event::HaltUnrecorded(before);
-    Settled => |Settled { row, delivery }| Event::Delivery(row, delivery);
     Interrupt => |Interrupt { cause }| Event::Interrupt { cause: cause.to_string() };
 }
 
@@ -504,6 +503,15 @@ impl Handler<Owe> for SessionActor {
     fn handle(&mut self, Owe(rows): Owe, _: &mut Context<Self>) {
         self.heard += 1;
         self.machine.owes(rows);
+    }
+}
+
+impl Handler<Settled> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, Settled { row, delivery }: Settled, ctx: &mut Context<Self>) {
+        self.heard += 1;
+        self.on(Event::Delivery(row, delivery), ctx);
     }
 }
 

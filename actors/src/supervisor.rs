@@ -520,7 +520,9 @@ impl Supervisor {
         }
         let last = delivery == Delivery::Settled && self.books.settled(session, row);
         self.away_delivered(session, last, &delivery, ctx);
-        if let Some(entry) = self.books.sessions.get(session) {
+        if let Some(entry) = self.books.sessions.get_mut(session) {
+            // Counted as what is routed to it: a wish to leave that knows nothing of it would have this booked as owed for ever.
+            entry.routed += 1;
             entry.addr.do_send(Settled { row, delivery });
         }
     }

@@ -222,6 +222,11 @@ impl FakeTelegram {
         self.state.read(|state| state.sent.clone())
     }
 
+    /// How many messages were sent.
+    pub fn count_sent(&self) -> usize {
+        self.state.read(|state| state.sent.len())
+    }
+
     /// The words sent to one chat, in order, as they read now.
     pub fn texts_in(&self, chat: i64) -> Vec<String> {
         self.state.read(|state| state.texts_in(chat))

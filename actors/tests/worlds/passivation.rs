@@ -1,7 +1,10 @@
 //! Sessions that are idle leave memory, and nothing is lost by it.
 
 use super::{secs, world};
+use std::sync::Arc;
 use std::time::Duration;
+use switchboard_actors::ids::{ChatId, SessionKey};
+use switchboard_actors::protocol::SessionNews;
 use switchboard_actors::shutdown::ShutdownKind;
 
 #[test]
@@ -84,5 +87,24 @@ fn g31_a_shutdown_right_behind_the_leave_finds_nobody_there() {
             }
         }
         assert_eq!(life.status().await.sessions, 0);
+    });
+}
+
+/// Its wish to leave and the word on its delivery pass each other: what it says that it owes has been delivered by then.
+#[test]
+fn g31_a_session_that_asks_to_leave_before_it_knows_of_its_delivery_owes_nothing() {
+    let (mut world, _) = world();
+    world.settings.session.idle_after = secs(10);
+    world.life(async |life| {
+        life.say("7", "alice", "hello").await;
+        let owed = life.stage("stage").sent().iter().map(|sent| sent.key).collect();
+        let session = Arc::new(SessionKey { chat: ChatId::new("stage", "7"), member: None });
+        life.gateway.supervisor.do_send(SessionNews::MayLeave { session, heard: 1, owed });
+        life.settle().await;
+        assert_eq!(life.status().await.sessions, 1, "it has yet to hear of something");
+        life.pass(secs(20)).await;
+        assert_eq!(life.status().await.sessions, 0);
+        let report = life.shut_down(ShutdownKind::Stop).await;
+        assert!(report.verdict.is_clean() && report.census == 0, "{report:?}");
     });
 }
