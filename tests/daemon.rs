@@ -6,6 +6,8 @@ mod answering;
 mod backend;
 #[path = "daemon/browser.rs"]
 mod browser;
+#[path = "daemon/clocks.rs"]
+mod clocks;
 #[path = "daemon/commands.rs"]
 mod commands;
 #[path = "daemon/control.rs"]

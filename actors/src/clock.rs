@@ -77,6 +77,8 @@ impl fmt::Display for Wall {
 #[derive(Clone, Debug)]
 pub struct Clock {
     start: Instant,
+    /// Wall time at the start.
+    born: Wall,
     /// Set in worlds: wall time then follows the paused clock.
     origin: Option<Wall>,
 }
@@ -84,12 +86,12 @@ pub struct Clock {
 impl Clock {
     /// The system's clocks.
     pub fn system() -> Self {
-        Self { start: Instant::now(), origin: None }
+        Self { start: Instant::now(), born: system_wall(), origin: None }
     }
 
     /// Wall time runs from `origin` along tokio's clock, paused or not.
     pub fn from_origin(origin: Wall) -> Self {
-        Self { start: Instant::now(), origin: Some(origin) }
+        Self { start: Instant::now(), born: origin, origin: Some(origin) }
     }
 
     /// Time since the start.
@@ -101,15 +103,24 @@ impl Clock {
     pub fn wall(&self) -> Wall {
         match self.origin {
             Some(origin) => origin.plus(self.start.elapsed()),
-            None => Wall(match SystemTime::now().duration_since(UNIX_EPOCH) {
-                Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
-                Err(before) => -i64::try_from(before.duration().as_millis()).unwrap_or(i64::MAX),
-            }),
+            None => system_wall(),
         }
+    }
+
+    /// Wall time, but never later than the start and the time since: by a clock that leapt ahead nothing of this life is old.
+    pub fn careful_wall(&self) -> Wall {
+        self.wall().min(self.born.plus(self.start.elapsed()))
     }
 
     /// The tokio instant of a moment, to wait for it.
     pub fn instant(&self, moment: Moment) -> Instant {
         self.start + moment.0
     }
+}
+
+fn system_wall() -> Wall {
+    Wall(match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+        Err(before) => -i64::try_from(before.duration().as_millis()).unwrap_or(i64::MAX),
+    })
 }

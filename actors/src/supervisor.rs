@@ -440,7 +440,7 @@ impl Supervisor {
         let ledger = &self.settings.ledger;
         if matches!(self.stage, Stage::Serving) && self.ledger_health.is_ok() {
             let keep = i64::try_from(ledger.keep.as_millis()).unwrap_or(i64::MAX);
-            let before = crate::clock::Wall(self.clock.wall().0.saturating_sub(keep));
+            let before = crate::clock::Wall(self.clock.careful_wall().0.saturating_sub(keep));
             self.ledger.lazily(Step::Prune { before, most: MOST });
         }
         ctx.run_later(ledger.prune_every, Self::prune);

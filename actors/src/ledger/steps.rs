@@ -8,6 +8,8 @@
 //! | finish | transcript, turn closed, outbox rows, inbox rows closed | the adapter speaks |
 //! | fate | outbox row `due`, `sending`, then `sent`, `failed`, `unknown` or `dead` | the turn is delivered |
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::agent::{Decision, Entry};
@@ -711,6 +713,16 @@ pub struct PairCode {
     pub name: String,
     /// The code.
     pub code: String,
-    /// Worthless after.
+    /// Worthless after. One that expires later than [`LIVES`](Self::LIVES) from now was given out by another clock, and is worthless too.
     pub expires: Wall,
+}
+
+impl PairCode {
+    /// How long a code opens.
+    pub const LIVES: Duration = Duration::from_secs(3600);
+
+    /// Whether it opens at this time.
+    pub fn opens(&self, at: Wall) -> bool {
+        (at..=at.plus(Self::LIVES)).contains(&self.expires)
+    }
 }

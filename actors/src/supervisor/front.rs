@@ -24,8 +24,6 @@ use crate::settings::Busy;
 use crate::shutdown::{Phase, RequestedBy, ShutdownKind};
 use crate::texts::spoken;
 
-/// How long a pairing code opens the door.
-const CODE_LIVES: Duration = Duration::from_secs(3600);
 /// A "too many" notice is void after this: by then it is no news.
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -179,8 +177,8 @@ impl Supervisor {
         let text = self.settings.texts.pairing.render(&[("code", &code)]);
         let scope = format!("{} {}", said.sender.user, at.0 / i64::try_from(GREET_EVERY.as_millis()).unwrap_or(i64::MAX));
         let (user, name) = (said.sender.user.clone(), said.sender.name.clone());
-        self.ledger.note(Step::PairCode(PairCode { adapter: adapter.clone(), user, name, code, expires: at.plus(CODE_LIVES) }));
-        let row = self.notice(&session.chat, NoticeKind::Pairing, scope, text, CODE_LIVES);
+        self.ledger.note(Step::PairCode(PairCode { adapter: adapter.clone(), user, name, code, expires: at.plus(PairCode::LIVES) }));
+        let row = self.notice(&session.chat, NoticeKind::Pairing, scope, text, PairCode::LIVES);
         if let Some(entry) = self.books.adapter(&session.chat) {
             entry.addr.do_send(Notify { row, phrase: None });
         }

@@ -196,8 +196,9 @@ impl Handler<Opened> for Supervisor {
 impl Supervisor {
     /// Tells a chat that was told "down" that the gateway is back, unless that is no news any more.
     fn tell_back(&self, chat: &ChatId, instance: crate::ids::InstanceId, told: crate::clock::Wall, last: &Last) {
+        // Of unknown age is not old: a clock that jumped keeps nobody waiting for the word.
         let age = self.clock.wall().since(told);
-        if age.is_none_or(|age| age > self.settings.recovery.back_max_age) {
+        if age.is_some_and(|age| age > self.settings.recovery.back_max_age) {
             return;
         }
         let text = self.words_of_back(last);

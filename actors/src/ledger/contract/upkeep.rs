@@ -101,7 +101,8 @@ fn adapters(s: &mut Script) {
     s.talk("owed");
     s.crash("cut", 3);
     s.say("waiting");
-    let code = PairCode { adapter: "web".into(), user: "eve".into(), name: "Eve".into(), code: "C".into(), expires: Wall(i64::MAX) };
+    let code =
+        PairCode { adapter: "web".into(), user: "eve".into(), name: "Eve".into(), code: "C".into(), expires: s.now.plus(PairCode::LIVES) };
     s.step(Step::PairCode(code));
     let known = counts(s);
     s.same(known, vec![("web".to_owned(), 3)]);
@@ -112,7 +113,8 @@ fn adapters(s: &mut Script) {
     s.same(known, vec![("net".to_owned(), 3)]);
     let open = s.open();
     s.same(open.cut[0].session.chat.adapter.as_str(), "net");
-    let done = s.step(Step::PairApprove { code: "C".into(), at: Wall(0) });
+    let at = s.now;
+    let done = s.step(Step::PairApprove { code: "C".into(), at });
     s.same(done, Done::Paired { adapter: "net".into(), user: "eve".into(), name: "Eve".into() });
     let done = s.step(Step::DropAdapter { adapter: "net".into() });
     s.same(done, Done::Moved(3));
@@ -145,9 +147,11 @@ fn moved_pairs(s: &mut Script) {
     let invite = |s: &mut Script, adapter: &str, user: &str, name: &str, approve: bool| {
         let code = format!("{adapter} {user}");
         let (adapter, user, name) = (adapter.into(), user.into(), name.into());
-        s.step(Step::PairCode(PairCode { adapter, user, name, code: code.clone(), expires: Wall(i64::MAX) }));
+        let expires = s.now.plus(PairCode::LIVES);
+        s.step(Step::PairCode(PairCode { adapter, user, name, code: code.clone(), expires }));
         if approve {
-            let done = s.step(Step::PairApprove { code, at: Wall(0) });
+            let at = s.now;
+            let done = s.step(Step::PairApprove { code, at });
             s.same(matches!(done, Done::Paired { .. }), true);
         }
     };
@@ -160,7 +164,7 @@ fn moved_pairs(s: &mut Script) {
     }
     let done = s.step(Step::MoveAdapter { from: "web".into(), to: "net".into() });
     s.same(done, Done::Moved(4));
-    let Knowledge::Pairs(rows) = s.ask(&Question::Pairs { at: Wall(0) }) else { panic!("pairs were asked for") };
+    let Knowledge::Pairs(rows) = s.ask(&Question::Pairs { at: s.now }) else { panic!("pairs were asked for") };
     let rows: Vec<String> = rows
         .into_iter()
         .map(|row| match row.state {

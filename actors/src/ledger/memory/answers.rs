@@ -176,7 +176,7 @@ impl Books {
             name: name.clone(),
             state: Paired::In,
         });
-        let waiting = self.codes.iter().filter(|code| code.expires >= at).map(|code| PairRow {
+        let waiting = self.codes.iter().filter(|code| code.opens(at)).map(|code| PairRow {
             adapter: code.adapter.clone(),
             user: code.user.clone(),
             name: code.name.clone(),

@@ -225,7 +225,7 @@ impl Books {
     }
 
     pub(super) fn pair_approve(&mut self, code: &str, at: Wall) -> Done {
-        let Some(found) = self.codes.iter().rposition(|known| known.code == code && known.expires >= at) else { return Done::Lost };
+        let Some(found) = self.codes.iter().rposition(|known| known.code == code && known.opens(at)) else { return Done::Lost };
         let PairCode { adapter, user, name, .. } = self.codes.remove(found);
         self.let_in.insert((adapter.clone(), user.clone()), name.clone());
         Done::Paired { adapter, user, name }

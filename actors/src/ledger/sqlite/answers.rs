@@ -9,8 +9,8 @@ use crate::children::Child;
 use crate::clock::Wall;
 use crate::ids::{AdapterName, ChatId, InstanceId, OutboxId, Seq, SessionKey};
 use crate::ledger::{
-    CutTurn, Ending, InstanceFacts, Knowledge, LedgerFacts, LeftChild, OpenCommand, OpenRequest, OpenWork, OutboxRow, PairRow, Paired,
-    Question, Request, RoomLine, SessionView, TurnRow, WaitingSession, Word,
+    CutTurn, Ending, InstanceFacts, Knowledge, LedgerFacts, LeftChild, OpenCommand, OpenRequest, OpenWork, OutboxRow, PairCode, PairRow,
+    Paired, Question, Request, RoomLine, SessionView, TurnRow, WaitingSession, Word,
 };
 use crate::platform::Voice;
 
@@ -230,9 +230,9 @@ impl Book {
     /// By person; who is in before what they wait for.
     fn pairs(&self, at: Wall) -> rusqlite::Result<Vec<PairRow>> {
         let sql = "SELECT adapter, user, name, NULL, NULL FROM let_in
-             UNION ALL SELECT adapter, user, name, code, expires FROM pair_code WHERE expires >= ?1
+             UNION ALL SELECT adapter, user, name, code, expires FROM pair_code WHERE expires BETWEEN ?1 AND ?2
              ORDER BY 1, 2, 4";
-        self.all(sql, [at.0], |row| {
+        self.all(sql, [at.0, at.plus(PairCode::LIVES).0], |row| {
             let state = match row.get::<_, Option<String>>(3)? {
                 None => Paired::In,
                 Some(code) => Paired::Waiting { code, expires: rows::wall(row, 4)? },

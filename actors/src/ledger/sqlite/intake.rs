@@ -210,9 +210,9 @@ impl Book {
     }
 
     pub(super) fn pair_approve(&mut self, code: &str, at: Wall) -> Outcome {
-        let sql = "DELETE FROM pair_code WHERE id = (SELECT max(id) FROM pair_code WHERE code = ?1 AND expires >= ?2)
+        let sql = "DELETE FROM pair_code WHERE id = (SELECT max(id) FROM pair_code WHERE code = ?1 AND expires BETWEEN ?2 AND ?3)
              RETURNING adapter, user, name";
-        let one = self.conn.prepare_cached(sql)?.query_row(params![code, at.0], |row| {
+        let one = self.conn.prepare_cached(sql)?.query_row(params![code, at.0, at.plus(PairCode::LIVES).0], |row| {
             Ok((rows::id::<AdapterName>(row, 0)?, rows::id::<UserId>(row, 1)?, row.get::<_, String>(2)?))
         });
         let Some((adapter, user, name)) = found(one)? else { return Ok(Done::Lost) };
