@@ -20,7 +20,7 @@ use std::task::{Context as Task, Poll};
 
 use actix::dev::ContextFut;
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Supervised};
-use tokio::time::Sleep;
+use tokio::sync::watch;
 
 use crate::clock::Clock;
 use intensity::{Intensity, Next};
@@ -70,17 +70,24 @@ pub struct Nursery(Arc<House>);
 struct House {
     clock: Clock,
     lives: AtomicUsize,
+    /// True once nobody is to stand up again.
+    closed: watch::Sender<bool>,
 }
 
 impl Nursery {
     /// A nursery without children.
     pub fn new(clock: Clock) -> Self {
-        Self(Arc::new(House { clock, lives: AtomicUsize::new(0) }))
+        Self(Arc::new(House { clock, lives: AtomicUsize::new(0), closed: watch::Sender::new(false) }))
     }
 
     /// How many children live now.
     pub fn lives(&self) -> usize {
         self.0.lives.load(Ordering::SeqCst)
+    }
+
+    /// Everybody has been told to go: whoever fell and rests ends where they lie, instead of standing up only to hear that.
+    pub fn close(&self) {
+        self.0.closed.send_replace(true);
     }
 
     /// Starts a child on the current arbiter. `watch` is called once, when it has ended.
@@ -108,8 +115,8 @@ struct Runner<A: Actor<Context = Context<A>> + Supervised> {
     body: Option<ContextFut<A, Context<A>>>,
     spec: ChildSpec,
     house: Arc<House>,
-    /// The back-off after a panic.
-    rest: Option<Pin<Box<Sleep>>>,
+    /// The back-off after a panic; it comes to whether the child stands up again.
+    rest: Option<Pin<Box<dyn Future<Output = bool>>>>,
     /// Is told how it ended. While it is here, the child is counted among those that live.
     watch: Option<Box<dyn FnOnce(Ended)>>,
 }
@@ -124,11 +131,10 @@ impl<A: Actor<Context = Context<A>> + Supervised> Future for Runner<A> {
         let this = self.get_mut();
         loop {
             if let Some(rest) = &mut this.rest {
-                if rest.as_mut().poll(task).is_pending() {
-                    return Poll::Pending;
-                }
+                let Poll::Ready(stands_up) = rest.as_mut().poll(task) else { return Poll::Pending };
                 this.rest = None;
-                if let Some(end) = this.wake() {
+                let end = if stands_up { this.wake() } else { Some(Ended::Stopped) };
+                if let Some(end) = end {
                     return this.end(end);
                 }
             }
@@ -163,7 +169,8 @@ impl<A: Actor<Context = Context<A>> + Supervised> Runner<A> {
         match self.spec.intensity.fallen(self.house.clock.now(), fastrand::f64()) {
             Next::Again { after } => {
                 tracing::error!(child = %self.spec.name, panic = %words, ?after, "child panicked, restarting");
-                self.rest = Some(Box::pin(tokio::time::sleep(after)));
+                let mut closed = self.house.closed.subscribe();
+                self.rest = Some(Box::pin(async move { tokio::time::timeout(after, closed.wait_for(|closed| *closed)).await.is_err() }));
                 None
             }
             Next::Spent => {
@@ -211,89 +218,4 @@ pub fn words_of(panic: &(dyn Any + Send)) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use actix::{Handler, Message};
-
-    use super::*;
-
-    #[derive(Message)]
-    #[rtype(result = "u32")]
-    struct Add(u32);
-
-    #[derive(Message)]
-    #[rtype(result = "()")]
-    struct Crash;
-
-    struct Counter(u32);
-    impl Actor for Counter {
-        type Context = Context<Self>;
-    }
-    impl Supervised for Counter {
-        fn restarting(&mut self, _: &mut Context<Self>) {
-            self.0 = 100;
-        }
-    }
-    impl Handler<Add> for Counter {
-        type Result = u32;
-        fn handle(&mut self, Add(more): Add, _: &mut Context<Self>) -> u32 {
-            self.0 += more;
-            self.0
-        }
-    }
-    impl Handler<Crash> for Counter {
-        type Result = ();
-        fn handle(&mut self, _: Crash, _: &mut Context<Self>) {
-            panic!("as asked");
-        }
-    }
-
-    fn spec(restarts: u32) -> ChildSpec {
-        let second = Duration::from_secs(1);
-        ChildSpec { name: Name::Fixed("counter".into()), intensity: Intensity::new(restarts, second * 60, second, second) }
-    }
-
-    fn paused(test: impl Future<Output = ()>) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
-        tokio::task::LocalSet::new().block_on(&runtime, test);
-    }
-
-    #[test]
-    fn a_panic_keeps_address_and_queue() {
-        paused(async {
-            let nursery = Nursery::new(Clock::system());
-            let addr = nursery.start(spec(3), |_| Counter(0), |_| {});
-            assert_eq!(addr.send(Add(1)).await, Ok(1));
-            addr.do_send(Crash);
-            let queued = addr.send(Add(1));
-            assert_eq!(queued.await, Ok(101), "queued behind the crash, answered by the rebuilt state");
-            assert_eq!(nursery.lives(), 1);
-        });
-    }
-
-    #[test]
-    fn a_spent_budget_is_told_once() {
-        paused(async {
-            let (told, ended) = tokio::sync::oneshot::channel();
-            let nursery = Nursery::new(Clock::system());
-            let addr = nursery.start(spec(2), |_| Counter(0), move |end| told.send(end).expect("somebody listens"));
-            for _ in 0..3 {
-                addr.do_send(Crash);
-            }
-            assert_eq!(ended.await, Ok(Ended::Spent("as asked".into())));
-            assert!(addr.send(Add(1)).await.is_err());
-            assert_eq!(nursery.lives(), 0);
-        });
-    }
-
-    #[test]
-    fn a_child_without_address_stops() {
-        paused(async {
-            let (told, ended) = tokio::sync::oneshot::channel();
-            let nursery = Nursery::new(Clock::system());
-            drop(nursery.start(spec(2), |_| Counter(0), move |end| told.send(end).expect("somebody listens")));
-            assert_eq!(ended.await, Ok(Ended::Stopped));
-        });
-    }
-}
+mod tests;

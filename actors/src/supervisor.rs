@@ -454,6 +454,7 @@ impl Supervisor {
         for entry in self.books.adapters.values().chain(self.books.retired.values().map(|retired| &retired.entry)) {
             entry.addr.do_send(Leave);
         }
+        self.nursery.close();
         self.books = Books::default();
         ctx.stop();
     }
@@ -479,10 +480,16 @@ impl Actor for Supervisor {
 }
 
 impl Supervised for Supervisor {
-    /// The books are kept; timers are set again by `started`, which follows, and the plan's alarm here.
+    /// The books are kept; timers are set again by `started`, which follows. Here is said again what may have been on its way to others.
     fn restarting(&mut self, ctx: &mut Context<Self>) {
-        if let Stage::GoingDown(_) = self.stage {
-            self.plan(plan::Event::Tick, ctx);
+        match self.stage {
+            Stage::Waking => {}
+            Stage::Serving => {
+                self.set_gates();
+                self.run_again();
+                self.check_ready();
+            }
+            Stage::GoingDown(_) => self.plan(plan::Event::Tick, ctx),
         }
     }
 }

@@ -14,6 +14,7 @@ use tracing::{Event, Metadata};
 
 /// A wire that is armed for as long as it lives.
 pub struct Tripwire {
+    times: u32,
     left: Arc<AtomicU32>,
     _guard: DefaultGuard,
 }
@@ -23,7 +24,12 @@ impl Tripwire {
     pub fn on(words: &'static str, times: u32) -> Self {
         let left = Arc::new(AtomicU32::new(times));
         let _guard = tracing::subscriber::set_default(Wire { words, left: left.clone() });
-        Self { left, _guard }
+        Self { times, left, _guard }
+    }
+
+    /// How many have panicked.
+    pub fn tripped(&self) -> u32 {
+        self.times - self.left.load(Ordering::SeqCst)
     }
 
     /// Whether everything that was to panic has.

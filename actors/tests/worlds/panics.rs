@@ -1,8 +1,13 @@
 //! Panics, wherever they happen, stay in their room, and nothing that was said is lost.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use super::{secs, world};
 use switchboard_actors::shutdown::ShutdownKind;
+use switchboard_actors::testkit::stage::Stage;
 use switchboard_actors::testkit::tripwire::Tripwire;
+use switchboard_actors::testkit::world::Life;
 
 #[test]
 fn g19_an_agent_that_panics_is_told_and_the_next_message_works() {
@@ -143,4 +148,72 @@ fn g32_an_adapter_that_panics_connects_again_and_delivers() {
          10s  alice in 7  hello
          10s  → 7         hello: done",
     );
+}
+
+/// Something in the gateway falls once a second for five minutes: `provoke` makes it log `words`, and that panics. Somebody else's task, on a
+/// platform of its own, is shown as work that goes on by the timer of its session and through its adapter: that is the heartbeat. It is compared
+/// with a timer that belongs to nobody.
+fn beside_a_heartbeat(words: &'static str, provoke: &impl AsyncFn(&Life, u32)) {
+    const SECONDS: u32 = 300;
+    let (mut world, _) = world();
+    world.settings.session.typing_after = secs(1);
+    world.settings.session.typing_every = secs(1);
+    // Whoever falls is back before the next second.
+    (world.settings.supervision.backoff_first, world.settings.supervision.backoff_most) = (secs(1) / 10, secs(1) / 10);
+    world.settings.supervision.restarts = u32::MAX;
+    let quiet = world.add_stage("quiet", Stage::plain());
+    world.adapter("stage").access.allow = vec!["stage:alice".into()];
+    world.life(async |life| {
+        quiet.say("home", "bob", &format!("work {}", SECONDS + 20));
+        life.settle().await;
+        let control = Arc::new(AtomicU32::new(0));
+        let ticks = control.clone();
+        let timer = tokio::spawn(async move {
+            let mut interval = tokio::time::interval(secs(1));
+            loop {
+                interval.tick().await;
+                ticks.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        let wire = Tripwire::on(words, u32::MAX);
+        for second in 0..SECONDS {
+            provoke(life, second).await;
+            life.pass(secs(1)).await;
+        }
+        let (falls, beats, ticks) = (wire.tripped(), quiet.typing_in("home"), control.load(Ordering::SeqCst));
+        drop(wire);
+        timer.abort();
+        assert!(falls >= SECONDS / 4, "{words}: it fell {falls} times");
+        assert!(beats * 100 >= ticks * 95, "{words}: {beats} beats beside {ticks}");
+        life.pass(secs(120)).await;
+        assert_eq!(quiet.heard_in("home"), [format!("work {}: done", SECONDS + 20)]);
+        quiet.say("home", "bob", "hello");
+        life.pass(secs(10)).await;
+        assert_eq!(quiet.heard_in("home").len(), 2, "{words}: whoever was beside it serves");
+        assert_eq!(life.stage("stage").unaccepted(), 0, "{words}: everything that was said was taken in");
+    });
+}
+
+#[test]
+fn g32_whatever_falls_again_and_again_leaves_the_other_heartbeats() {
+    let room = |second: u32| format!("room {second}");
+    // A session as it starts a task, and as it hears of an agent that panicked.
+    beside_a_heartbeat("turn started", &async |life, second| life.say(&room(second), "alice", "hello").await);
+    beside_a_heartbeat("agent panicked", &async |life, second| life.say(&room(second), "alice", "panic").await);
+    // An adapter, with what it says; and as its connection ends.
+    beside_a_heartbeat("send failed", &async |life, second| {
+        life.stage("stage").set_mood(|mood| mood.refusing = (0..1000).map(|number| room(number).as_str().into()).collect());
+        life.say(&room(second), "alice", "hello").await;
+    });
+    beside_a_heartbeat("adapter broken, connecting again", &async |life, second| {
+        life.stage("stage").set_mood(|mood| mood.down = second % 2 == 0);
+        life.say(&room(second), "alice", "hello").await;
+    });
+    // The root: an operator's word, and a stranger at the door.
+    beside_a_heartbeat("turns may start again", &async |life, _| {
+        life.gateway.supervisor.do_send(switchboard_actors::protocol::Hold);
+        life.gateway.supervisor.do_send(switchboard_actors::protocol::Resume);
+        life.settle().await;
+    });
+    beside_a_heartbeat("stranger turned away", &async |life, second| life.say(&room(second), "mallory", "hello").await);
 }
