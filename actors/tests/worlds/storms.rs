@@ -1,4 +1,5 @@
-//! Very many at once: the outcomes of a shutdown still add up, a flood in one chat is no other chat's business, and a crash loop says nothing twice.
+//! Very many at once: the outcomes of a shutdown still add up, a flood in one chat is no other chat's business, a crash loop says nothing twice, and
+//! of a thousand that come back one that hangs holds up nobody.
 //!
 //! `SWITCHBOARD_STORM=100000 cargo test -p switchboard-actors --test worlds storms` is the whole storm, in 20 seconds.
 
@@ -9,26 +10,66 @@ use super::{secs, world};
 use switchboard_actors::settings::Policy;
 use switchboard_actors::shutdown::{Outcome, ShutdownKind};
 use switchboard_actors::testkit::tripwire::Tripwire;
+use switchboard_actors::testkit::world::{Life, World};
 
 /// Sessions of a storm, unless `SWITCHBOARD_STORM` says otherwise.
 const SESSIONS: usize = 3_000;
-/// Sessions that fall as their turn starts.
-const FALLEN: usize = 50;
+/// Sessions that lie on the floor when the gateway goes, for a while and for longer.
+const LATE: usize = 50;
+const STUCK: usize = 50;
 
 fn sessions() -> usize {
     std::env::var("SWITCHBOARD_STORM").ok().and_then(|sessions| sessions.parse().ok()).unwrap_or(SESSIONS)
 }
 
-/// What the session of this number is in the middle of when the gateway goes.
-fn errand(number: usize) -> (&'static str, Outcome) {
-    match number % 6 {
-        0 => ("hello", Outcome::Idle),
-        1 => ("work 20", Outcome::Finished),
-        2 => ("hang", Outcome::Interrupted),
-        3 => ("panic", Outcome::Idle),
-        4 if number < 600 => ("hello", Outcome::Owing),
-        _ => ("ask", Outcome::Idle),
+/// What a session is in the middle of when the gateway goes, and what becomes of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Errand {
+    /// What it was asked, and what that comes to.
+    At(&'static str, Outcome),
+    /// Its reply is on a way that does not end.
+    Unheard,
+    /// It fell, and stands up in the middle of the drain, long after the roll call.
+    Late,
+    /// It fell for the third time, and does not stand up before everything is over.
+    Stuck,
+}
+
+/// Every kind of errand, at random.
+fn errands() -> Vec<Errand> {
+    let kinds = [
+        Errand::At("hello", Outcome::Idle),
+        Errand::At("work 20", Outcome::Finished),
+        Errand::At("hang", Outcome::Interrupted),
+        Errand::At("panic", Outcome::Idle),
+        Errand::At("ask", Outcome::Idle),
+    ];
+    let seed = fastrand::u64(..);
+    eprintln!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut errands: Vec<Errand> = (0..sessions()).map(|number| kinds[number % kinds.len()]).collect();
+    let rare = [(Errand::Unheard, 100), (Errand::Late, LATE), (Errand::Stuck, STUCK)];
+    errands.extend(rare.into_iter().flat_map(|(errand, number)| std::iter::repeat_n(errand, number)));
+    random.shuffle(&mut errands);
+    errands
+}
+
+/// Lets sessions fall as they start a turn, in these rooms.
+async fn fell(life: &Life, rooms: &[String]) {
+    let wire = Tripwire::on("turn started", u32::try_from(rooms.len()).expect("few"));
+    for room in rooms {
+        life.stage("stage").say(room, room, "hello");
     }
+    life.pass(secs(2)).await;
+    assert!(wire.is_spent());
+}
+
+/// How many sessions came to what; and how many chats were told that it goes down, how often each.
+fn counted<K: Ord>(keys: impl IntoIterator<Item = K>) -> BTreeMap<K, usize> {
+    keys.into_iter().fold(BTreeMap::new(), |mut counts, key| {
+        *counts.entry(key).or_default() += 1;
+        counts
+    })
 }
 
 #[test]
@@ -38,44 +79,53 @@ fn g31_the_outcomes_of_a_storm_add_up_to_its_census() {
     world.settings.outbox.in_flight = 1_000_000;
     world.settings.outbox.send_limit = secs(600);
     world.settings.shutdown.grace = secs(60);
-    let stage = world.stage("stage");
-    let room = |number: usize| format!("r{number}");
-    let hanging = (0..sessions()).filter(|number| errand(*number).1 == Outcome::Owing);
-    stage.set_mood(|mood| mood.hanging = hanging.map(|number| room(number).as_str().into()).collect());
+    // Whoever falls for the first time lies for 20 to 40 s, for the second time for twice as long, and so on.
+    let supervision = &mut world.settings.supervision;
+    (supervision.backoff_first, supervision.backoff_most, supervision.within) = (secs(40), secs(600), secs(3600));
+    let (errands, stage) = (errands(), world.stage("stage"));
+    let rooms = |wanted: Errand| {
+        let numbered = errands.iter().enumerate().filter(move |(_, errand)| **errand == wanted);
+        numbered.map(|(number, _)| format!("r{number}")).collect::<Vec<_>>()
+    };
+    stage.set_mood(|mood| mood.hanging = rooms(Errand::Unheard).iter().map(|room| room.as_str().into()).collect());
     let report = world.life(async |life| {
-        // Falls are spread over whatever starts; a session that fell tells its chat and is idle.
-        let wire = Tripwire::on("turn started", u32::try_from(FALLEN).expect("few"));
-        for number in 0..FALLEN {
-            stage.say(&format!("fallen{number}"), &format!("f{number}"), "hello");
+        let stuck = rooms(Errand::Stuck);
+        fell(life, &stuck).await;
+        life.pass(secs(40)).await;
+        fell(life, &stuck).await;
+        life.pass(secs(80)).await;
+        fell(life, &stuck).await;
+        // What each of the others does, all at once.
+        for (number, errand) in errands.iter().enumerate() {
+            if let Errand::At(asked, _) = errand {
+                stage.say(&format!("r{number}"), &format!("u{number}"), asked);
+            }
         }
-        life.pass(secs(2)).await;
-        assert!(wire.is_spent());
-        drop(wire);
-        for number in 0..sessions() {
-            stage.say(&room(number), &format!("u{number}"), errand(number).0);
+        for room in rooms(Errand::Unheard) {
+            stage.say(&room, &room, "hello");
         }
-        life.pass(secs(10)).await;
+        life.pass(secs(8)).await;
+        fell(life, &rooms(Errand::Late)).await;
         life.shut_down(ShutdownKind::Stop).await
     });
-    let mut expected = BTreeMap::new();
-    for number in 0..sessions() {
-        *expected.entry(errand(number).1.to_string()).or_insert(0) += 1;
-    }
-    let idle = expected.remove(&Outcome::Idle.to_string()).unwrap_or(0) + FALLEN;
-    let mut got = BTreeMap::new();
-    for end in &report.sessions {
-        *got.entry(end.outcome.to_string()).or_insert(0) += 1;
-    }
-    assert_eq!((report.census, report.idle, got), (sessions() + FALLEN, idle, expected));
+    let outcome = |errand: &Errand| match errand {
+        Errand::At(_, outcome) => *outcome,
+        Errand::Unheard => Outcome::Owing,
+        // Its task failed, which it says before it goes.
+        Errand::Late => Outcome::Finished,
+        Errand::Stuck => Outcome::Silent,
+    };
+    let mut expected = counted(errands.iter().map(|errand| outcome(errand).to_string()));
+    let idle = expected.remove(&Outcome::Idle.to_string()).unwrap_or(0);
+    let got = counted(report.sessions.iter().map(|end| end.outcome.to_string()));
+    assert_eq!((report.census, report.idle, got), (errands.len(), idle, expected));
     assert!(report.took <= secs(65), "{:?}", report.took);
-    // Whoever was cut was told, and only they and those who were at work.
-    let mut told: BTreeMap<String, usize> = BTreeMap::new();
-    for sent in stage.sent().into_iter().filter(|sent| sent.text.contains("Gateway shutting down")) {
-        *told.entry(sent.room.to_string()).or_default() += 1;
-    }
-    for number in 0..sessions() {
-        let at_work = matches!(errand(number).0, "hang" | "work 20");
-        assert_eq!(told.get(&room(number)).copied().unwrap_or(0), usize::from(at_work), "room {number}");
+    // Whoever was at work was told, once; and so was whoever gave no answer, since nobody knows what they were at.
+    let down = stage.sent().into_iter().filter(|sent| sent.text.contains("Gateway shutting down"));
+    let told = counted(down.map(|sent| sent.room.to_string()));
+    for (number, errand) in errands.iter().enumerate() {
+        let at_work = matches!(errand, Errand::At("hang" | "work 20", _) | Errand::Late | Errand::Stuck);
+        assert_eq!(told.get(&format!("r{number}")).copied().unwrap_or(0), usize::from(at_work), "room {number}, {errand:?}");
     }
 }
 
@@ -132,5 +182,109 @@ fn g04_a_crash_loop_sends_no_storm_of_notices() {
         }
         // Three unclean starts make a loop: nothing runs again by itself from then on.
         assert!(worker.runs().len() <= 20 * 3, "{policy:?}: {}", worker.runs().len());
+    }
+}
+
+/// Chats whose task is cut; in the first of them everything hangs that can.
+const CUT: usize = 1_000;
+
+fn room(number: usize) -> String {
+    format!("r{number}")
+}
+
+/// A life in which so many work, each in a chat of its own, and the first one hangs; cut off, or brought down.
+fn cut_a_crowd(world: &mut World, work: &str, end: Option<ShutdownKind>) {
+    world.life(async |life| {
+        for number in 0..CUT {
+            life.stage("stage").say(&room(number), &format!("u{number}"), if number == 0 { "hang" } else { work });
+        }
+        life.pass(Duration::from_millis(900)).await;
+        assert_eq!(life.status().await.running_count, CUT);
+        if let Some(kind) = end {
+            life.ask_for(kind, Some(Duration::ZERO)).await;
+            assert_eq!(life.down().await.sessions.len(), CUT);
+        }
+    });
+}
+
+/// Somebody who had nothing to do with it is answered at once, and so are commands in the chat that hangs.
+async fn expect_no_wait(life: &Life, moment: &str) {
+    assert_eq!(life.status().await.not_ready, Vec::<String>::new(), "{moment}");
+    life.say(moment, "alice", "hello").await;
+    assert_eq!(life.stage("stage").heard_in(moment), ["hello: done"]);
+    let heard = life.stage("stage").heard_in(&room(0)).len();
+    life.say(&room(0), "u0", "/status").await;
+    assert!(life.stage("stage").heard_in(&room(0)).len() > heard, "{moment}: {:?}", life.stage("stage").heard_in(&room(0)));
+}
+
+/// How many of the others were answered, and nobody twice.
+fn answered(life: &Life, work: &str) -> usize {
+    let answer = format!("{work}: done");
+    let answers = counted(life.stage("stage").sent().into_iter().filter(|sent| sent.text == answer).map(|sent| sent.room.to_string()));
+    assert!(answers.values().all(|times| *times == 1), "{answers:?}");
+    answers.len()
+}
+
+#[test]
+fn g17_a_thousand_cut_chats_are_told_at_once_and_one_that_hangs_holds_up_nobody() {
+    let (mut world, _) = world();
+    cut_a_crowd(&mut world, "work 5", None);
+    let stage = world.stage("stage");
+    stage.set_mood(|mood| mood.hanging = [room(0).as_str().into()].into());
+    world.life(async |life| {
+        assert!(life.clock.now().0 < secs(1), "ready");
+        life.settle().await;
+        for number in 1..CUT {
+            assert!(stage.heard_in(&room(number))[0].starts_with("✂️"), "room {number}");
+            stage.say(&room(number), &format!("u{number}"), "/retry");
+        }
+        stage.say(&room(0), "u0", "/retry");
+        life.pass(secs(6)).await;
+        assert_eq!(answered(life, "work 5"), CUT - 1);
+        assert_eq!(life.status().await.running_count, 1, "the one that hangs, to which nothing can be said either");
+        life.say(&room(0), "u0", "/stop").await;
+        assert_eq!(life.status().await.running_count, 0);
+    });
+}
+
+#[test]
+fn g17_of_a_thousand_tasks_that_run_again_one_that_hangs_takes_one_place_of_several() {
+    let (mut world, _) = world();
+    world.settings.recovery.policy = Policy::Resume;
+    cut_a_crowd(&mut world, "work 1", Some(ShutdownKind::Restart));
+    world.life(async |life| {
+        assert!(life.clock.now().0 < secs(1), "ready");
+        expect_no_wait(life, "at first").await;
+        // As long as the tasks of all the others take in the other seven places.
+        life.pass(secs(145)).await;
+        expect_no_wait(life, "afterwards").await;
+        assert_eq!(answered(life, "work 1"), CUT - 1);
+        assert_eq!(life.status().await.running_count, 1);
+        life.say(&room(0), "u0", "/stop").await;
+        assert_eq!(life.status().await.running_count, 0);
+    });
+}
+
+#[test]
+fn g17_of_a_thousand_tasks_that_run_again_alone_one_that_hangs_holds_up_the_others_until_its_limit_or_its_user() {
+    for stopped in [false, true] {
+        let (mut world, _) = world();
+        world.settings.recovery.policy = Policy::Resume;
+        let limit = world.settings.session.turn_idle;
+        cut_a_crowd(&mut world, "work 1", None);
+        world.life(async |life| {
+            assert!(life.clock.now().0 < secs(1), "ready");
+            expect_no_wait(life, "at first").await;
+            assert_eq!((life.status().await.running_count, answered(life, "work 1")), (1, 0), "any of them may be what crashed it");
+            if stopped {
+                life.say(&room(0), "u0", "/stop").await;
+            } else {
+                life.pass(limit).await;
+            }
+            // A little over a second for each.
+            life.pass(secs(1100)).await;
+            expect_no_wait(life, "afterwards").await;
+            assert_eq!(answered(life, "work 1"), CUT - 1, "stopped: {stopped}");
+        });
     }
 }
