@@ -12,6 +12,8 @@ mod clocks;
 mod commands;
 #[path = "daemon/control.rs"]
 mod control;
+#[path = "daemon/counterparts.rs"]
+mod counterparts;
 #[path = "daemon/crashing.rs"]
 mod crashing;
 #[path = "daemon/deploying.rs"]

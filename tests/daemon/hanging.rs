@@ -47,6 +47,42 @@ fn g11_agents_that_never_yield_do_not_hold_a_shutdown() {
     }
 }
 
+/// How many runs were cut and did not yield.
+fn abandoned(home: &Home) -> Option<String> {
+    let (_, figures) = home.get("/metrics")?;
+    figures.lines().find_map(|line| line.strip_prefix("switchboard_runs_abandoned ").map(str::to_owned))
+}
+
+#[test]
+fn g19_agents_that_ignore_being_dropped_hold_up_nobody_and_in_the_end_cost_a_restart() {
+    let home = Home::with_demo(&format!("{BRIEF}[runs]\nabandon_after = \"200ms\"\nmax_abandoned = 2\n"));
+    let gateway = home.start();
+    for chat in 1..=3 {
+        home.telegram.push_text(chat, chat, "block for 60s");
+        until("its task", || home.status().filter(|status| status["turns_running"] == 1));
+        let asked = Instant::now();
+        home.telegram.push_text(chat, chat, "/stop");
+        home.told(chat, "⏹️");
+        assert!(asked.elapsed() < Duration::from_secs(1) + CROWD, "whatever the agent does: {:?}", asked.elapsed());
+        if chat < 3 {
+            until("it to be counted", || abandoned(&home).filter(|count| *count == chat.to_string()));
+            // In this very chat, and in another one.
+            for other in [chat, 10 + chat] {
+                home.telegram.push_text(other, other, "hello");
+                home.told(other, "You said: ");
+            }
+        }
+    }
+    // The third is one too many: only a new process gets the threads back.
+    gateway.wait_for_times("ready instance=", 2);
+    assert_eq!(gateway.logged("agents will not yield"), 1);
+    until("threads that are free", || abandoned(&home).filter(|count| count == "0"));
+    home.telegram.push_text(3, 3, "hello");
+    home.told(3, "You said: ");
+    assert_eq!(gateway.stop(), Some(0));
+    assert!(home.is_marked());
+}
+
 #[test]
 fn g11_g06_a_platform_that_hangs_holds_up_neither_the_shutdown_nor_the_page() {
     let home = Home::with_model(BRIEF);

@@ -54,11 +54,12 @@ fn g12_stopping_is_said_only_when_the_drain_is_over() {
 #[test]
 fn g30_children_outlive_the_signal_and_not_the_stop() {
     let Some(host) = Host::serving(&BRIEF.replace("[shutdown]", "[shutdown]\ngrace = \"30s\"")) else { return };
-    // A process of the service that is not its main one, as an agent's child is.
-    let mut child =
-        host.begin(&["sh", "-c", "echo $$ > /sys/fs/cgroup/system.slice/switchboard.service/cgroup.procs && exec sleep infinity"]);
-    until("two processes of the service", || (host.property("TasksCurrent") != "[not set]" || processes(&host) == 2).then_some(()));
-    until("two processes of the service", || (processes(&host) == 2).then_some(()));
+    // Processes of the service that are not its main one, as an agent's child is: one that refuses SIGTERM, and one that it left behind in a session of
+    // its own, where no kill of its group reaches it.
+    let children = "echo $$ > /sys/fs/cgroup/system.slice/switchboard.service/cgroup.procs && trap '' TERM && setsid --fork sleep infinity && \
+                    exec sleep infinity";
+    let mut child = host.begin(&["sh", "-c", children]);
+    until("three processes of the service", || (processes(&host) == 3).then_some(()));
     host.work(1, "work for 12s");
     let stop = host.begin(&["systemctl", "stop", "switchboard"]);
     until("the drain's status", || host.property("StatusText").starts_with("drain: ").then_some(()));
@@ -66,6 +67,7 @@ fn g30_children_outlive_the_signal_and_not_the_stop() {
     assert!(stop.wait_with_output().expect("it ends").status.success());
     assert_eq!(host.property("Result"), "success");
     until("the end of the child", || child.try_wait().expect("ours"));
+    until("the end of what it left behind", || (processes(&host) == 0).then_some(()));
 }
 
 fn processes(host: &Host) -> usize {

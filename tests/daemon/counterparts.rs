@@ -1,0 +1,160 @@
+//! Platforms and models at their worst, between which the real binary stands: whatever one of them does, everybody else is served, memory stays
+//! bounded, and what was accepted is answered or told about.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use switchboard_actors::testkit::fake_openai::Reply;
+use switchboard_actors::testkit::fake_telegram::Fault;
+
+use crate::gateway::{BOUND, Home, Life, until};
+use crate::hanging::{BRIEF, CROWD, GRACE, MARGIN};
+
+/// Waits that a test can afford.
+const QUICK: &str = r#"
+[connection]
+retry_first = "100ms"
+retry_most = "1s"
+connect_limit = "1s"
+[outbox]
+send_limit = "1s"
+retry_first = "100ms"
+retry_most = "1s"
+[kinds.telegram]
+poll = "1s"
+"#;
+
+/// Every way in which a method goes wrong for a while. What is refused for good is no such way: a message that is, is a dead letter.
+fn faults(method: &str) -> Vec<Fault> {
+    let conflict = "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running";
+    let conflict = (method == "getUpdates").then(|| Fault::Declined(409, conflict.into()));
+    let always = [
+        Fault::Hang,
+        Fault::HangUp,
+        Fault::LoseAnswer,
+        Fault::TooMany(Some(1)),
+        Fault::TooMany(None),
+        Fault::Declined(500, "Internal Server Error".into()),
+        Fault::Page(502),
+        Fault::Garbage,
+    ];
+    always.into_iter().chain(conflict).collect()
+}
+
+#[test]
+fn g19_g20_a_platform_that_goes_wrong_in_any_way_comes_back_and_nobody_else_notices() {
+    let home = Home::with_model(&format!("{BRIEF}{QUICK}"));
+    let gateway = home.start();
+    let page = home.browser();
+    let mut chat = 0;
+    for method in ["getUpdates", "sendMessage"] {
+        for fault in faults(method) {
+            chat += 1;
+            let (case, words) = (format!("{method}: {fault:?}"), format!("message {chat}."));
+            let calls = || home.telegram.calls(method).len();
+            let before = calls();
+            home.telegram.fail_always(method, Some(fault.clone()));
+            home.telegram.push_text(chat, chat, &words);
+            until(&format!("two tries under {case}"), || (calls() >= before + 2).then_some(()));
+            assert_eq!(page.say(&case), 200, "{case}");
+            page.shown(&format!("You said: {case}"));
+            assert_eq!(home.get("/readyz").expect("it runs").0, 200, "{case}: the page is served");
+            assert!(calls() < before + 100, "{case}: it is not hammered");
+            home.telegram.fail_always(method, None);
+            until(&format!("the answer after {case}"), || {
+                home.telegram.texts_in(chat).iter().any(|text| text.ends_with(&format!("You said: {words}"))).then_some(())
+            });
+            let unmarked = home.telegram.texts_in(chat).iter().filter(|text| text.starts_with("You said: ")).count();
+            assert!(unmarked <= 1, "{case}: said twice without a mark");
+        }
+    }
+    for _ in 0..3 {
+        home.telegram.go_away();
+        until("its loss", || home.status().filter(|status| status["adapters"][0]["state"] != "connected"));
+        home.telegram.come_back();
+        until("its return", || home.status().filter(|status| status["adapters"][0]["state"] == "connected"));
+    }
+    home.telegram.push_text(999, 999, "still there?");
+    home.told(999, "You said: still there?");
+    assert_eq!(gateway.stop(), Some(0));
+    assert!(home.is_marked(), "everything was delivered");
+}
+
+#[test]
+fn g06_g11_a_platform_that_asks_for_an_hour_holds_no_shutdown_and_gets_its_reply_later() {
+    let home = Home::with_model(&format!("{BRIEF}{QUICK}"));
+    let gateway = home.start();
+    home.telegram.fail_always("sendMessage", Some(Fault::TooMany(Some(3600))));
+    home.telegram.push_text(1, 1, "hello");
+    until("a try", || (!home.telegram.calls("sendMessage").is_empty()).then_some(()));
+    let begun = Instant::now();
+    assert_eq!(gateway.stop(), Some(0));
+    assert!(begun.elapsed() < GRACE + MARGIN + CROWD, "{:?}", begun.elapsed());
+    assert!(!home.is_marked(), "it owes a reply");
+    assert_eq!(home.telegram.calls("sendMessage").len(), 1, "whoever asks to be left alone is");
+    home.telegram.fail_always("sendMessage", None);
+    let _gateway = home.start();
+    home.told(1, "You said: hello");
+}
+
+/// The most memory that a process ever had, in KiB.
+fn peak(gateway: &Life<'_>) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel says so");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+#[test]
+fn g19_a_model_that_drips_is_cut_by_the_clock_and_said_so() {
+    let home = Home::with_model("[access]\nallow = [\"*\"]\n[session]\nturn_limit = \"3s\"\nturn_idle = \"2s\"\n");
+    let drip = Reply::Stream(vec!["drop ".into(); 1000], Duration::from_millis(300));
+    home.model.reply_to("drip", drip);
+    // Progress that is none: not a word, and never an end.
+    home.model.reply_to("nothing", Reply::Stream(vec![String::new(); 1000], Duration::from_millis(300)));
+    let gateway = home.start();
+    home.telegram.push_text(1, 1, "drip");
+    home.telegram.push_text(2, 2, "nothing");
+    home.telegram.push_text(3, 3, "hello");
+    home.told(3, "You said: hello");
+    for chat in [1, 2] {
+        home.telegram.wait_for("the word on its end", BOUND, |telegram| {
+            telegram.texts_in(chat).iter().any(|text| text.starts_with("⏱️")).then_some(())
+        });
+        home.telegram.push_text(chat, chat, "/new");
+        home.telegram.push_text(chat, chat, "and now?");
+        home.telegram.wait_for("the next answer", BOUND, |telegram| {
+            telegram.texts_in(chat).iter().any(|text| text == "You said: and now?").then_some(())
+        });
+    }
+    assert_eq!(gateway.stop(), Some(0));
+}
+
+#[test]
+fn g19_g21_models_that_send_without_end_fill_no_memory() {
+    /// What it may grow by: far less than what is sent, and more than a few answers of the longest kind at once.
+    const MOST: u64 = 64 << 10;
+    const PIECE: usize = 64 << 10;
+    let home = Home::with_model("[access]\nallow = [\"*\"]\n");
+    let words = "x".repeat(PIECE);
+    home.model.reply_to("endless", Reply::Stream(vec![words.clone(); 1600], Duration::ZERO));
+    home.model.reply_to("one piece", Reply::Stream(vec![words.repeat(1600)], Duration::ZERO));
+    let whole = format!(r#"{{"choices":[{{"message":{{"role":"assistant","content":"{}"}}}}]}}"#, words.repeat(1600));
+    home.model.reply_to("whole", Reply::Body("application/json", whole));
+    home.model.reply_to("page", Reply::Body("text/html", words.repeat(1600)));
+    home.model.reply_to("refusal", Reply::Status(400, None, words.repeat(1600)));
+    let gateway = home.start();
+    home.telegram.push_text(9, 9, "hello");
+    home.told(9, "You said: hello");
+    let before = peak(&gateway);
+    for (chat, asked) in (1..).zip(["endless", "one piece", "whole", "page", "refusal"]) {
+        home.telegram.push_text(chat, chat, asked);
+        home.told(chat, "❌");
+        let grown = peak(&gateway) - before;
+        assert!(grown < MOST, "{asked}: {grown} KiB more");
+    }
+    home.telegram.push_text(9, 9, "still there?");
+    home.told(9, "You said: still there?");
+    gateway.signal(Signal::SIGTERM);
+    assert_eq!(gateway.ended(), Some(0));
+    assert!(home.is_marked());
+}
