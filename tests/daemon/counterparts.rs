@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use switchboard_actors::testkit::fake_openai::Reply;
 use switchboard_actors::testkit::fake_telegram::Fault;
 
-use crate::gateway::{BOUND, Home, Life, until};
+use crate::gateway::{BOUND, Home, Life, Page, until};
 use crate::hanging::{BRIEF, CROWD, GRACE, MARGIN};
 
 /// Waits that a test can afford.
@@ -27,7 +27,11 @@ poll = "1s"
 /// Every way in which a method goes wrong for a while. What is refused for good is no such way: a message that is, is a dead letter.
 fn faults(method: &str) -> Vec<Fault> {
     let conflict = "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running";
-    let conflict = (method == "getUpdates").then(|| Fault::Declined(409, conflict.into()));
+    let own = match method {
+        "getUpdates" => Fault::Declined(409, conflict.into()),
+        // Cut by the same limit there, which is longer.
+        _ => Fault::Endless(1, Duration::from_millis(100)),
+    };
     let always = [
         Fault::Hang,
         Fault::HangUp,
@@ -37,37 +41,55 @@ fn faults(method: &str) -> Vec<Fault> {
         Fault::Declined(500, "Internal Server Error".into()),
         Fault::Page(502),
         Fault::Garbage,
+        Fault::Endless(1 << 20, Duration::ZERO),
     ];
-    always.into_iter().chain(conflict).collect()
+    always.into_iter().chain([own]).collect()
+}
+
+/// One method goes wrong for a while in this way, while somebody speaks to us from there and from the page.
+fn goes_wrong(home: &Home, page: &Page<'_>, method: &str, fault: &Fault, chat: i64) {
+    let (case, words) = (format!("{method}: {fault:?}"), format!("message {chat}."));
+    let calls = || home.telegram.calls(method).len();
+    let before = calls();
+    home.telegram.fail_always(method, Some(fault.clone()));
+    home.telegram.push_text(chat, chat, &words);
+    until(&format!("two tries under {case}"), || (calls() >= before + 2).then_some(()));
+    assert_eq!(page.say(&case), 200, "{case}");
+    page.shown(&format!("You said: {case}"));
+    assert_eq!(home.get("/readyz").expect("it runs").0, 200, "{case}: the page is served");
+    assert!(calls() < before + 100, "{case}: it is not hammered");
+    home.telegram.fail_always(method, None);
+    answered(home, chat, &words);
+    let unmarked = home.telegram.texts_in(chat).iter().filter(|text| text.starts_with("You said: ")).count();
+    assert!(unmarked <= 1, "{case}: said twice without a mark");
+}
+
+/// Waits until these words are answered, whatever the mark before the answer.
+#[track_caller]
+fn answered(home: &Home, chat: i64, words: &str) {
+    let answer = format!("You said: {words}");
+    until(&format!("{answer:?}"), || home.telegram.texts_in(chat).iter().any(|text| text.ends_with(&answer)).then_some(()));
 }
 
 #[test]
 fn g19_g20_a_platform_that_goes_wrong_in_any_way_comes_back_and_nobody_else_notices() {
+    /// What memory may grow by, in KiB: twice the longest batch that is read.
+    const MOST: u64 = 64 << 10;
     let home = Home::with_model(&format!("{BRIEF}{QUICK}"));
     let gateway = home.start();
     let page = home.browser();
-    let mut chat = 0;
-    for method in ["getUpdates", "sendMessage"] {
-        for fault in faults(method) {
-            chat += 1;
-            let (case, words) = (format!("{method}: {fault:?}"), format!("message {chat}."));
-            let calls = || home.telegram.calls(method).len();
-            let before = calls();
-            home.telegram.fail_always(method, Some(fault.clone()));
-            home.telegram.push_text(chat, chat, &words);
-            until(&format!("two tries under {case}"), || (calls() >= before + 2).then_some(()));
-            assert_eq!(page.say(&case), 200, "{case}");
-            page.shown(&format!("You said: {case}"));
-            assert_eq!(home.get("/readyz").expect("it runs").0, 200, "{case}: the page is served");
-            assert!(calls() < before + 100, "{case}: it is not hammered");
-            home.telegram.fail_always(method, None);
-            until(&format!("the answer after {case}"), || {
-                home.telegram.texts_in(chat).iter().any(|text| text.ends_with(&format!("You said: {words}"))).then_some(())
-            });
-            let unmarked = home.telegram.texts_in(chat).iter().filter(|text| text.starts_with("You said: ")).count();
-            assert!(unmarked <= 1, "{case}: said twice without a mark");
-        }
+    let before = peak(&gateway);
+    let cases = ["getUpdates", "sendMessage"].into_iter().flat_map(|method| faults(method).into_iter().map(move |fault| (method, fault)));
+    for (chat, (method, fault)) in (1..).zip(cases) {
+        goes_wrong(&home, &page, method, &fault, chat);
     }
+    // Many answers without an end at the same time.
+    let (first, crowd) = (home.telegram.calls("sendMessage").len(), 1001..=1020);
+    home.telegram.fail_always("sendMessage", Some(Fault::Endless(1 << 20, Duration::ZERO)));
+    crowd.clone().for_each(|chat| _ = home.telegram.push_text(chat, chat, "hello"));
+    until("a try for each", || (home.telegram.calls("sendMessage").len() >= first + 20).then_some(()));
+    home.telegram.fail_always("sendMessage", None);
+    crowd.for_each(|chat| answered(&home, chat, "hello"));
     for _ in 0..3 {
         home.telegram.go_away();
         until("its loss", || home.status().filter(|status| status["adapters"][0]["state"] != "connected"));
@@ -75,7 +97,9 @@ fn g19_g20_a_platform_that_goes_wrong_in_any_way_comes_back_and_nobody_else_noti
         until("its return", || home.status().filter(|status| status["adapters"][0]["state"] == "connected"));
     }
     home.telegram.push_text(999, 999, "still there?");
-    home.told(999, "You said: still there?");
+    answered(&home, 999, "still there?");
+    let grown = peak(&gateway) - before;
+    assert!(grown < MOST, "{grown} KiB more");
     assert_eq!(gateway.stop(), Some(0));
     assert!(home.is_marked(), "everything was delivered");
 }

@@ -87,6 +87,8 @@ pub enum Fault {
     Page(u16),
     /// 200 with something that is not JSON.
     Garbage,
+    /// 200 with a body that never ends: pieces of so many bytes, with this time before each.
+    Endless(usize, Duration),
     /// The request is read and never answered.
     Hang,
     /// The request is read and the connection closed; nothing was carried out.

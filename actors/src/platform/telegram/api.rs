@@ -14,8 +14,10 @@ use serde_json::value::RawValue;
 use super::{PlatformError, TelegramConfig};
 use crate::exchange::{self, BodyError};
 
-/// The longest answer that is read. A batch is at most 100 updates, each of some ten kilobytes at the very most.
-const MAX_BODY: usize = 32 << 20;
+/// The longest batch that is read: at most 100 updates, each of some ten kilobytes at the very most.
+const MAX_BATCH: usize = 32 << 20;
+/// The longest answer to anything else: one message at most. Many may be on their way at the same time.
+const MAX_ANSWER: usize = 1 << 20;
 /// What a 429 means that does not say how long.
 const DEFAULT_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait that we believe in.
@@ -76,9 +78,10 @@ impl Api {
         let response = request.send().await.map_err(failed)?;
         let status = response.status();
         let named = exchange::retry_after(response.headers(), SystemTime::now());
-        let body = match exchange::text_of(response, MAX_BODY).await {
+        let most = if method == "getUpdates" { MAX_BATCH } else { MAX_ANSWER };
+        let body = match exchange::text_of(response, most).await {
             Ok(body) => body,
-            Err(BodyError::TooLong) => return Err(CallError::Lost(format!("its answer is longer than {MAX_BODY} bytes"))),
+            Err(BodyError::TooLong) => return Err(CallError::Lost(format!("its answer is longer than {most} bytes"))),
             Err(BodyError::Lost(reason)) => return Err(CallError::Lost(reason)),
         };
         opened(status, named, &body)

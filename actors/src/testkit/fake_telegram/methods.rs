@@ -4,9 +4,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt;
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, stream};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::{Request, Response};
 use serde_json::{Value, json};
 
@@ -57,6 +58,7 @@ async fn answer(state: Shared, request: Request<Incoming>) -> io::Result<Respons
         Some(Fault::HangUp) => Err(hang_up()),
         Some(Fault::Garbage) => page(200, "<html>not what you asked for</html>"),
         Some(Fault::Page(status)) => page(status, "<html>a page of something in between</html>"),
+        Some(Fault::Endless(size, every)) => endless(size, every),
         Some(Fault::Declined(code, description)) => told(Err((code, description))),
         Some(Fault::TooMany(seconds)) => too_many(seconds),
     }
@@ -200,6 +202,15 @@ fn migrated(supergroup: i64) -> io::Result<Response<Body>> {
 
 fn enveloped(status: u16, body: &Value) -> io::Result<Response<Body>> {
     Response::builder().status(status).header("Content-Type", "application/json").body(full(body.to_string())).map_err(io::Error::other)
+}
+
+fn endless(size: usize, every: Duration) -> io::Result<Response<Body>> {
+    let piece = Bytes::from(vec![b' '; size]);
+    let pieces = stream::repeat(piece).then(move |piece| async move {
+        tokio::time::sleep(every).await;
+        Ok(Frame::data(piece))
+    });
+    Ok(Response::new(StreamBody::new(pieces).boxed_unsync()))
 }
 
 fn page(status: u16, text: &'static str) -> io::Result<Response<Body>> {
