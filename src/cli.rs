@@ -4,6 +4,7 @@
 //! running gateway over its control socket.
 
 mod ask;
+mod history;
 mod restart;
 mod service;
 mod tables;
@@ -18,11 +19,13 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use switchboard_actors::ids::AdapterName;
 
 use crate::config::{Config, Surroundings};
+use crate::control::Response;
 use crate::exit::Exit;
+use crate::false_starts;
 use crate::release::Release;
 use crate::state_dir::StateDir;
 use crate::token::Token;
-use crate::upkeep::{Look, Upkeep};
+use crate::upkeep::{self, Look, Upkeep};
 
 /// What the command line cannot do by itself.
 pub struct Program {
@@ -227,7 +230,13 @@ pub fn main(program: &Program) -> ExitCode {
     let config = || Config::load(cli.config.as_deref(), &around);
     let place = ask::Place { socket: cli.socket.as_deref(), file: cli.config.as_deref(), around: &around };
     let exit = match &cli.command {
-        None | Some(Command::Run) => with(config(), |config| (program.run)(&program.release, config, &around)),
+        None | Some(Command::Run) => {
+            let config = config();
+            if let (Err(faults), Some(state)) = (&config, Config::state_dir_of(cli.config.as_deref(), &around)) {
+                false_starts::note(&StateDir::at(&state), program.release.version, Exit::Config.code(), &faults.to_string());
+            }
+            with(config, |config| (program.run)(&program.release, config, &around))
+        }
         Some(Command::Check(order)) => with(config(), |config| check(&config, order, program)),
         Some(Command::Update(order)) => order.carry_out(cli.config.as_deref(), cli.socket.as_deref(), &around),
         Some(Command::Config(ConfigCommand::Show)) => with(config(), |config| say(&config.show())),
@@ -237,6 +246,14 @@ pub fn main(program: &Program) -> ExitCode {
             let known = config();
             match ask::ask(cli.command.as_ref().expect("it was just matched"), &place, known.clone(), true) {
                 Exit::NoGateway => with(known, |config| keep(&config, order, program)),
+                exit => exit,
+            }
+        }
+        // Lives are told of also when none lasts.
+        Some(Command::History(order)) if cli.socket.is_none() => {
+            let known = config();
+            match ask::ask(cli.command.as_ref().expect("it was just matched"), &place, known.clone(), true) {
+                Exit::NoGateway => with(known, |config| look_back(&config, order, program)),
                 exit => exit,
             }
         }
@@ -273,6 +290,14 @@ fn check(config: &Config, order: &Check, program: &Program) -> Exit {
             eprintln!("{broken}");
             Exit::State
         }
+    }
+}
+
+/// No gateway runs, or none that answers: the ledger is looked at here.
+fn look_back(config: &Config, order: &History, program: &Program) -> Exit {
+    match upkeep::look_back(&program.release, config, order.lines) {
+        Ok(lives) => ask::print(&Response::History { lives }, order.json.json),
+        Err(reason) => ask::complain(&reason, Exit::NotAchieved),
     }
 }
 

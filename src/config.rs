@@ -140,6 +140,13 @@ impl Config {
         })
     }
 
+    /// The state directory of a configuration that may be bad elsewhere; none when too little of it can be read to know.
+    pub fn state_dir_of(chosen: Option<&Path>, around: &Surroundings) -> Option<PathBuf> {
+        let Ok(merged) = layers::read(chosen, &around.variables) else { return around.first_path("STATE_DIRECTORY") };
+        let configured = merged.table.get("state_dir").and_then(toml::Value::as_str).filter(|path| !path.is_empty());
+        configured.map(PathBuf::from).or_else(|| around.default_state_dir())
+    }
+
     /// Where a gateway of these layers listens, whatever else is wrong with them.
     pub fn sockets_despite_faults(chosen: Option<&Path>, around: &Surroundings) -> Vec<PathBuf> {
         let Ok(merged) = layers::read(chosen, &around.variables) else { return around.default_sockets() };

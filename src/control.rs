@@ -11,9 +11,11 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use switchboard_actors::clock::Wall;
 use switchboard_actors::ids::{AdapterName, ChatId, InstanceId, OutboxId, SessionKey, TurnId, UserId};
-use switchboard_actors::ledger::{InstanceFacts, OutboxState, PairRow, TurnRow};
+use switchboard_actors::ledger::{OutboxState, PairRow, TurnRow};
 use switchboard_actors::shutdown::ShutdownKind;
 
+use crate::caller::Caller;
+use crate::history::Life;
 use crate::http::health::Part;
 
 /// The version of the protocol. A gateway refuses any other, since half an understood command is worse than none.
@@ -180,10 +182,10 @@ pub enum Response {
         /// They.
         pairs: Vec<PairRow>,
     },
-    /// Lives, the present one first.
+    /// Lives and starts that came to nothing, the newest first.
     History {
         /// They.
-        lives: Vec<InstanceFacts>,
+        lives: Vec<Life>,
     },
     /// It was not done, and may be tried again.
     NotAchieved {
@@ -282,8 +284,8 @@ pub struct OutboxLine {
 
 /// Carries requests out.
 pub trait Handle: Send + Sync + 'static {
-    /// Answers one request. Dropping the future must leave nothing half done: its asker may be gone, or out of time.
-    fn handle(&self, request: Request) -> BoxFuture<'static, Response>;
+    /// Answers one request of `caller`. Dropping the future must leave nothing half done: its asker may be gone, or out of time.
+    fn handle(&self, request: Request, caller: &Caller) -> BoxFuture<'static, Response>;
 }
 
 /// A request as it is written.

@@ -4,13 +4,16 @@
 //! `switchboard_actors`.
 
 pub mod activation;
+pub mod caller;
 pub mod cli;
 pub mod config;
 pub mod control;
 pub mod durable;
 pub mod exit;
+pub mod false_starts;
 pub mod foreign;
 pub mod handover;
+pub mod history;
 pub mod http;
 pub mod install;
 pub mod lock;
@@ -20,6 +23,7 @@ pub mod release;
 pub mod reload;
 pub mod restart;
 pub mod run;
+pub mod scribe;
 pub mod service;
 pub mod signals;
 pub mod state_dir;

@@ -11,12 +11,14 @@ mod url;
 mod vitals;
 
 use std::net::TcpListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use switchboard_actors::children::ProcessGroups;
+use switchboard_actors::children::{self, ProcessGroups};
 use switchboard_actors::clock::Clock;
+use switchboard_actors::last_words::{Cause, Remains};
 use switchboard_actors::ledger::memory::MemoryLedger;
 use switchboard_actors::ledger::sqlite::SqliteLedger;
 use switchboard_actors::ledger::{Knowledge, Ledger, Question};
@@ -31,6 +33,7 @@ use crate::activation;
 use crate::config::{Config, RestartMode, Surroundings};
 use crate::control::server::Socket;
 use crate::exit::Exit;
+use crate::false_starts;
 use crate::handover::{Handover, Image};
 use crate::http::door::Door;
 use crate::http::{self, Chat, Front};
@@ -38,6 +41,7 @@ use crate::lock::InstanceLock;
 use crate::log::Level;
 use crate::orphans;
 use crate::release::Release;
+use crate::scribe::{self, Scribe};
 use crate::service::Service;
 use crate::signals::{self, Heard, Intent};
 use crate::state_dir::StateDir;
@@ -71,37 +75,45 @@ pub fn run(release: &Release, mut config: Config, around: &Surroundings) -> Exit
     let supervised = config.restart.mode == RestartMode::Exit
         || (config.restart.mode == RestartMode::Auto && around.variables.get("SYSTEMD_EXEC_PID") == Some(&std::process::id().to_string()));
     let image = Image::of_this_process(&around.variables);
+    let state = StateDir::at(&config.state_dir);
     let life = match Life::open(*release, config, around.clone(), level, supervised) {
         Ok(life) => life,
         Err(Fault(exit, reason)) => {
             tracing::error!("{reason}");
+            false_starts::note(&state, release.version, exit.code(), &reason);
             return exit;
         }
     };
-    let End { exit, handover, in_place } = life.live();
-    match (exit, handover) {
-        (Exit::Restart, Some(handover)) if !supervised || in_place => match image {
-            Ok(image) => {
-                let error = image.become_it(handover);
-                tracing::error!(%error, "the new image could not be started in place; whoever started this gateway has to start it again");
-                Exit::Restart
-            }
-            Err(error) => {
-                tracing::error!(%error, "it is not known what was started here; whoever started this gateway has to start it again");
-                Exit::Restart
-            }
-        },
-        (exit, _) => exit,
-    }
+    let scribe = life.scribe.clone();
+    let End { exit, cause, handover, in_place } = life.live();
+    let Some(handover) = handover.filter(|_| exit == Exit::Restart && (!supervised || in_place)) else {
+        scribe.last_word(exit.code(), cause);
+        return exit;
+    };
+    scribe.word_before_replacement(&cause);
+    let error = image.map_or_else(|error| error, |image| image.become_it(handover));
+    tracing::error!(%error, "the new image could not be started in place; whoever started this gateway has to start it again");
+    scribe.last_word(Exit::Restart.code(), Cause::NotReplaced { reason: error.to_string() });
+    Exit::Restart
 }
 
 /// How a life ended.
 struct End {
     exit: Exit,
+    /// Why, for the record.
+    cause: Cause,
     /// What the next image needs, should there be one in place.
     handover: Option<Handover>,
     /// Nobody is waited for: a trial that was kept goes on as the life that serves.
     in_place: bool,
+}
+
+impl End {
+    /// It cannot go on.
+    fn for_fault(Fault(exit, reason): Fault) -> Self {
+        tracing::error!("{reason}");
+        Self { exit, cause: Cause::GaveUp { reason }, handover: None, in_place: false }
+    }
 }
 
 /// Everything that a life needs before the first actor runs.
@@ -117,6 +129,8 @@ struct Life {
     lock: InstanceLock,
     ledger: Box<dyn Ledger>,
     ledger_id: uuid::Uuid,
+    remains: Option<Remains>,
+    scribe: Scribe,
     listeners: Vec<TcpListener>,
     token: Token,
     watchdog: Watchdog,
@@ -158,14 +172,19 @@ impl Life {
                 listeners
             }
         };
+        // A trial lives on a copy: the life before is for whoever comes after it.
+        let keeps = config.settings.ledger.engine == Engine::Sqlite && on_trial.is_none();
+        let remains = keeps.then(|| scribe::read(&state)).flatten();
+        let scribe = Scribe::begin(&state, release.version, keeps).map_err(broken("the scribe's thread cannot be started"))?;
         let token = Token::open(&state).map_err(|error| state_fault(&error))?;
-        let watchdog = Watchdog::start().map_err(broken("the watchdog's thread cannot be started"))?;
+        let watchdog = Watchdog::start(scribe.clone()).map_err(broken("the watchdog's thread cannot be started"))?;
         let intent = Intent::default();
         orphans::adopt().map_err(broken("orphans cannot be looked after"))?;
         let in_force = Arc::new(Live::new(Arc::new(config)));
         let budgets = in_force.clone();
         let within = move || budgets.now().longest_shutdown();
-        let signals = signals::listen(intent.clone(), watchdog.clone(), within).map_err(broken("signals cannot be heard"))?;
+        let signals =
+            signals::listen(intent.clone(), watchdog.clone(), within, scribe.clone()).map_err(broken("signals cannot be heard"))?;
         crate::handover::unblock_signals();
         Ok(Self {
             release,
@@ -178,6 +197,8 @@ impl Life {
             lock,
             ledger,
             ledger_id,
+            remains,
+            scribe,
             listeners,
             token,
             watchdog,
@@ -196,23 +217,18 @@ impl Life {
         let (io, agents) = match (runtime("io", IO_THREADS), runtime("agent", for_agents)) {
             (Ok(io), Ok(agents)) => (io, agents),
             (Err(error), _) | (_, Err(error)) => {
-                tracing::error!(%error, "threads cannot be started");
-                return End { exit: Exit::GaveUp, handover: None, in_place: false };
+                return End::for_fault(Fault(Exit::GaveUp, format!("threads cannot be started: {error}")));
             }
         };
         let (io_handle, agents_handle) = (io.handle().clone(), agents.handle().clone());
         let system = actix_rt::System::new();
-        let result = system.block_on(self.serve(io_handle, agents_handle));
+        // A panic ends the process as any other fault does: with a word, and without waiting for agents that will not yield.
+        let served = catch_unwind(AssertUnwindSafe(|| system.block_on(self.serve(io_handle, agents_handle))));
         // Whatever will not end by itself ends with the process.
         io.shutdown_background();
         agents.shutdown_background();
-        match result {
-            Ok(end) => end,
-            Err(Fault(exit, reason)) => {
-                tracing::error!("{reason}");
-                End { exit, handover: None, in_place: false }
-            }
-        }
+        let panicked = |_| Err(Fault(Exit::GaveUp, "a panic in the gateway's own thread; what it said stands above".into()));
+        served.unwrap_or_else(panicked).unwrap_or_else(End::for_fault)
     }
 
     async fn serve(self, io: tokio::runtime::Handle, agents: tokio::runtime::Handle) -> Result<End, Fault> {
@@ -227,6 +243,8 @@ impl Life {
             lock,
             ledger,
             ledger_id,
+            remains,
+            scribe,
             listeners,
             token,
             watchdog,
@@ -254,6 +272,8 @@ impl Life {
             version: release.version.into(),
             ledger,
             place: Place::Thread,
+            boot: children::boot().ok(),
+            remains,
             marker: (config.settings.ledger.engine == Engine::Sqlite)
                 .then(|| Flag::at(on_trial.as_ref().map_or_else(|| state.marker(), OnTrial::marker))),
             adapters: parts.adapters,
@@ -264,7 +284,7 @@ impl Life {
             bulletin: Box::new(move |news| _ = bulletin.send(news)),
         });
         log.connect(gateway.supervisor.clone().recipient());
-        let pulse = Pulse::begin(&gateway, &io, config.settings.supervision.hung_after, intent.clone())
+        let pulse = Pulse::begin(&gateway, &io, config.settings.supervision.hung_after, intent.clone(), scribe.clone())
             .map_err(|error| Fault(Exit::GaveUp, format!("the heartbeat's thread cannot be started: {error}")))?;
         let door = Door::default();
         if on_trial.is_some() {
@@ -291,13 +311,14 @@ impl Life {
             ready: AtomicBool::new(false),
             failed: AtomicBool::new(false),
         });
-        let operator = Arc::new(Operator::new(&gateway, reloader.clone(), pulse.clone(), release.version, on_trial.is_some()));
+        let operator = Arc::new(Operator::new(&gateway, reloader.clone(), &state, pulse.clone(), release.version, on_trial.is_some()));
         let clients = config.control.clone();
         let control = io.spawn(async move { control.serve(operator, &clients).await });
 
         let mut keeper = Keeper {
             gateway,
             watchdog,
+            scribe,
             intent,
             door,
             server_handle,
@@ -315,9 +336,12 @@ impl Life {
         _ = control.await;
         _ = tokio::time::timeout(LET_GO, server).await;
         match end {
-            Ok(report) => {
-                Ok(End { exit: exit_of(report.kind), handover: Some(Handover { lock, listeners: kept }), in_place: keeper.trial_is_over() })
-            }
+            Ok(report) => Ok(End {
+                exit: exit_of(report.kind),
+                cause: Cause::Down { kind: report.kind, clean: report.verdict.is_clean(), verdict: report.verdict.to_string() },
+                handover: Some(Handover { lock, listeners: kept }),
+                in_place: keeper.trial_is_over(),
+            }),
             Err(reason) => Err(Fault(Exit::GaveUp, reason)),
         }
     }

@@ -21,10 +21,12 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::Process;
+use switchboard_actors::last_words::Cause;
 use tokio::sync::mpsc;
 
+use crate::caller::Caller;
 use crate::exit::Exit;
-use crate::foreign::one_line;
+use crate::scribe::Scribe;
 use crate::watchdog::Watchdog;
 
 /// A terminal and a service manager often send the same signal twice; nobody presses twice so fast on purpose.
@@ -139,13 +141,18 @@ impl Intent {
 }
 
 /// Begins to hear signals. What they come to arrives in the channel; the third ends the process by itself, with the code of the
-/// intent.
+/// intent, and a last word on who sent it.
 ///
 /// A first wish to go arms the watchdog here, so that the process ends `within` of it even if the gateway no longer hears anything.
 ///
 /// # Errors
 /// When the system refuses a handler or a thread.
-pub fn listen(intent: Intent, watchdog: Watchdog, within: impl Fn() -> Duration + Send + 'static) -> io::Result<mpsc::Receiver<Heard>> {
+pub fn listen(
+    intent: Intent,
+    watchdog: Watchdog,
+    within: impl Fn() -> Duration + Send + 'static,
+    scribe: Scribe,
+) -> io::Result<mpsc::Receiver<Heard>> {
     let mut signals = SignalsInfo::<WithOrigin>::new([SIGTERM, SIGINT, SIGUSR1, SIGHUP])?;
     let (effects, heard) = mpsc::channel(WAITING);
     let start = Instant::now();
@@ -162,6 +169,11 @@ pub fn listen(intent: Intent, watchdog: Watchdog, within: impl Fn() -> Duration 
                 match effect {
                     Effect::ExitNow(_) => {
                         let code = intent.exit_code().unwrap_or(Exit::Done.code());
+                        let signal = match &origin.process {
+                            Some(process) => format!("{signal} from {}", sender(process)),
+                            None => signal.to_string(),
+                        };
+                        scribe.last_word(code, Cause::ThirdSignal { signal });
                         signal_hook::low_level::exit(i32::from(code));
                     }
                     Effect::Stop(_) | Effect::Restart(_) => {
@@ -173,18 +185,15 @@ pub fn listen(intent: Intent, watchdog: Watchdog, within: impl Fn() -> Duration 
                     Effect::Hurry(_) | Effect::Reload(_) | Effect::Ignored(_) => {}
                 }
                 // A full channel means that the gateway hangs: the next signal but one ends it.
-                _ = effects.try_send(Heard { effect, sender: origin.process.as_ref().map(sender) });
+                _ = effects.try_send(Heard { effect, sender: origin.process.as_ref().map(|process| sender(process).to_string()) });
             }
         }
     })?;
     Ok(heard)
 }
 
-/// A process in words. It may be gone already: then its name is, too.
-fn sender(process: &Process) -> String {
-    let name = std::fs::read_to_string(format!("/proc/{}/comm", process.pid)).ok();
-    let name = name.map(|name| format!("{} ", one_line(name.trim()))).unwrap_or_default();
-    format!("{name}(pid {}, user {})", process.pid, process.uid)
+fn sender(process: &Process) -> Caller {
+    Caller::of(u32::try_from(process.pid).ok(), process.uid)
 }
 
 #[cfg(test)]

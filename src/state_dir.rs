@@ -66,6 +66,21 @@ impl StateDir {
         self.0.join("clean")
     }
 
+    /// That the present life lasts, or why the last one ended.
+    pub fn life(&self) -> PathBuf {
+        self.0.join("life")
+    }
+
+    /// How the service manager saw the last process end.
+    pub fn seen(&self) -> PathBuf {
+        self.0.join("seen")
+    }
+
+    /// Starts that came to nothing.
+    pub fn false_starts(&self) -> PathBuf {
+        self.0.join("false-starts")
+    }
+
     /// The instance lock.
     pub fn lock(&self) -> PathBuf {
         self.0.join("lock")

@@ -151,6 +151,11 @@ fn view(text: &str) -> UnitView {
         Some(exit) => format!("{}, {exit}", value("Result")),
         None => value("Result").to_owned(),
     });
+    // A process that is made to go so that another can come is nobody who died; one that fails has another result.
+    let makes_way = !idle && value("ActiveState") == "deactivating" && value("Result") == "success";
+    if makes_way {
+        return UnitView::default();
+    }
     UnitView {
         main_pid: value("MainPID").parse().ok().filter(|pid| *pid != 0),
         last_pid: value("ExecMainPID").parse().ok().filter(|pid| *pid != 0),
@@ -226,6 +231,11 @@ mod tests {
         check(&format!("{failed} Job=12"), None, None, false, Some(exit));
         let before = "ActiveState=failed SubState=failed-before-auto-restart Result=signal MainPID=0 ExecMainCode=2 ExecMainStatus=9";
         check(before, None, None, false, Some("killed by signal 9"));
+        let dying = "ActiveState=deactivating SubState=stop-post Result=exit-code MainPID=0 ExecMainCode=1 ExecMainStatus=70 Job=12";
+        check(dying, None, None, false, Some("exit code 70: gave up"));
+        let leaving = "ActiveState=deactivating SubState=stop-post Result=success MainPID=0 ExecMainPID=9 ExecMainCode=2 ExecMainStatus=15";
+        assert_eq!(view(&format!("{leaving} Job=12").replace(' ', "\n")), UnitView::default(), "it makes way for another");
+        check(leaving, None, None, false, Some("killed by signal 15"));
         let stopped = "ActiveState=inactive SubState=dead Result=success MainPID=0 ExecMainCode=1 ExecMainStatus=0";
         check(stopped, None, None, true, Some("exit code 0: stopped as asked"));
         check(&format!("{stopped} Job=12"), None, None, false, Some("exit code 0: stopped as asked"));

@@ -1,15 +1,20 @@
-//! The ledger while no gateway runs: what `check` finds in it, and `ledger move|drop`.
+//! The ledger while no gateway runs: what `check` finds in it, what `history` tells of it, and `ledger move|drop`.
 
 use std::path::PathBuf;
 
+use switchboard_actors::children;
 use switchboard_actors::ids::AdapterName;
 use switchboard_actors::ledger::sqlite::SqliteLedger;
-use switchboard_actors::ledger::{Done, Knowledge, Ledger, Question, Step, TurnState};
+use switchboard_actors::ledger::{Done, Ending, Knowledge, Ledger, LedgerFacts, Question, Step, TurnState};
+use switchboard_actors::marker::{self, Flag};
 use switchboard_actors::settings::Engine;
 
 use crate::config::Config;
+use crate::false_starts;
+use crate::history::{self, Life};
 use crate::lock::InstanceLock;
 use crate::release::Release;
+use crate::scribe;
 use crate::state_dir::StateDir;
 
 /// Which ledger to look at.
@@ -55,6 +60,43 @@ pub fn look(release: &Release, config: &Config, look: &Look) -> Result<Vec<Strin
         }
     }
     Ok(findings)
+}
+
+/// The last lives, and starts that came to nothing, without a gateway's help: also while none runs, or one that hangs.
+///
+/// # Errors
+/// When the ledger is damaged, newer, older, or cannot be read.
+pub fn look_back(release: &Release, config: &Config, most: u32) -> Result<Vec<Life>, String> {
+    let state = StateDir::at(&config.state_dir);
+    let (mut lives, mut last) = (Vec::new(), None);
+    if config.settings.ledger.engine == Engine::Sqlite && state.ledger().exists() {
+        let mut ledger = SqliteLedger::open_read_only_as(&state.ledger(), release.migrations).map_err(|error| error.to_string())?;
+        if let Knowledge::Instances(known) = ledger.ask(&Question::Instances { most }).map_err(|fault| fault.to_string())? {
+            lives = known;
+        }
+        if let Knowledge::Facts(mut facts) = ledger.ask(&Question::Facts).map_err(|fault| fault.to_string())? {
+            last = how_the_last_ended(&state, &mut facts);
+            if let (Some(newest), Some(known)) = (lives.first_mut(), facts.last) {
+                *newest = known;
+            }
+        }
+    }
+    let mut lives = history::lives(&lives, last.as_ref(), &false_starts::read(&state));
+    lives.truncate(most as usize);
+    Ok(lives)
+}
+
+/// As the next start would judge it; none while it lasts.
+fn how_the_last_ended(state: &StateDir, facts: &mut LedgerFacts) -> Option<Ending> {
+    let remains = scribe::read(state);
+    let last = facts.last.as_mut()?;
+    if scribe::lasts(state) && remains.as_ref().is_some_and(|remains| remains.instance == last.instance) {
+        return None;
+    }
+    if let Some(remains) = &remains {
+        last.take_in(remains);
+    }
+    marker::judge(&Flag::at(state.marker()).read(), facts, children::boot().ok().as_deref())
 }
 
 /// What can be done to the ledger of a gateway that does not run.

@@ -1,14 +1,18 @@
 //! The thread that ends a process which cannot end itself.
 //!
 //! A plain OS thread beside every runtime. It waits for nothing but time: when that is up it ends the process by `_exit`, without
-//! a lock, a log line or any other I/O, since each of these may be what hangs.
+//! a lock, a log line or any other I/O of its own, since each of these may be what hangs. Its word on that is left to the
+//! [scribe](crate::scribe), for a moment.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
+use switchboard_actors::last_words::Cause;
+
 use crate::exit::Exit;
+use crate::scribe::Scribe;
 
 /// Not armed.
 const NEVER: u64 = u64::MAX;
@@ -33,8 +37,11 @@ impl Watchdog {
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn start() -> std::io::Result<Self> {
-        Self::start_with(|code| signal_hook::low_level::exit(i32::from(code)))
+    pub fn start(scribe: Scribe) -> std::io::Result<Self> {
+        Self::start_with(move |code| {
+            scribe.last_word(code, Cause::Overdue);
+            signal_hook::low_level::exit(i32::from(code))
+        })
     }
 
     /// Arms it, or makes it shorter: the process ends `after` from now at the latest. A longer time changes only the code.

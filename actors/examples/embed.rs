@@ -105,6 +105,8 @@ fn start_gateway(counter: &Counter, io: Handle, agents: Handle) -> Result<(Gatew
         version: env!("CARGO_PKG_VERSION").into(),
         ledger: Box::new(SqliteLedger::open(state.join("ledger.sqlite3"))?),
         place: Place::Thread,
+        boot: None,
+        remains: None,
         // Beside the ledger, on the same disk. It says that the last life ended clean.
         marker: Some(Flag::at(state.join("clean"))),
         adapters: vec![(adapter, Arc::new(counter.clone()) as Arc<dyn Platform>)],
@@ -126,7 +128,7 @@ fn start_gateway(counter: &Counter, io: Handle, agents: Handle) -> Result<(Gatew
                 eprintln!("the ledger is lost: {reason}");
                 std::process::exit(70);
             }
-            Bulletin::GoingDown { .. } | Bulletin::Down(_) => {}
+            Bulletin::Born | Bulletin::GoingDown { .. } | Bulletin::Down(_) => {}
         }),
     });
     Ok((gateway, ready))

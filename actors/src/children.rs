@@ -97,8 +97,11 @@ impl Stat {
     }
 }
 
-/// The boot that this is.
-fn boot() -> std::io::Result<String> {
+/// The boot of the machine that this is.
+///
+/// # Errors
+/// Where the system does not tell (`/proc/sys/kernel/random/boot_id`, random(4); Linux alone has it).
+pub fn boot() -> std::io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod desk;
 mod exchange;
 pub mod ids;
+pub mod last_words;
 pub mod ledger;
 pub mod live;
 pub mod marker;

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::ids::{InstanceId, Seq};
+use crate::last_words;
 use crate::ledger::{Ending, LedgerFacts};
 use crate::protocol::{ReadMarker, RemoveMarker, WriteMarker};
 use crate::shutdown::ShutdownKind;
@@ -54,17 +55,17 @@ pub enum Found {
     Broken(String),
 }
 
-/// How the last instance ended, by what its rows and the flag say. `None`: there was none.
+/// How the last instance ended, by what its rows and the flag say; `boot`: the present one of the machine, where it is known. `None`: there was none.
 ///
 /// | flag | ledger's last instance | ended |
 /// |---|---|---|
 /// | whole, same ledger, instance and number | said goodbye, clean | clean |
 /// | anything else | said goodbye | unclean, in its own words |
-/// | anything | went without a word | killed, in its last phase |
-pub fn judge(found: &Found, facts: &LedgerFacts) -> Option<Ending> {
+/// | anything | said no goodbye | as its [last words](last_words::judge) say, else killed, in its last phase |
+pub fn judge(found: &Found, facts: &LedgerFacts, boot: Option<&str>) -> Option<Ending> {
     let last = facts.last.as_ref()?;
     let Some((_, _, clean, verdict)) = &last.ended else {
-        return Some(Ending::Killed { phase: last.phase.map(|(phase, _)| phase) });
+        return Some(last_words::judge(last, boot));
     };
     let flagged = match found {
         Found::Whole(marker) => {
@@ -200,6 +201,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Wall;
+    use crate::last_words::Death;
     use crate::ledger::InstanceFacts;
     use crate::shutdown::Phase;
 
@@ -225,16 +227,19 @@ mod tests {
                 instance: me,
                 version: "0.1.0".into(),
                 born: Wall(0),
+                boot: None,
                 phase: phase.map(|phase| (phase, Wall(1))),
                 ended: ended.map(|clean| (Wall(2), ShutdownKind::Stop, clean, "alice was interrupted".into())),
                 predecessor: None,
                 why: None,
+                seen: None,
+                words: None,
             }),
             unclean_starts: Vec::new(),
         };
         let clean = facts(Some(true), Some(Phase::Mark));
         let check = |found: Found, facts: &LedgerFacts, is_clean: bool| {
-            assert_eq!(judge(&found, facts) == Some(Ending::Clean), is_clean, "{found:?}");
+            assert_eq!(judge(&found, facts, None) == Some(Ending::Clean), is_clean, "{found:?}");
         };
         check(Found::Whole(marker(me, 10)), &clean, true);
         check(Found::Whole(marker(me, 9)), &clean, false);
@@ -244,8 +249,9 @@ mod tests {
         check(Found::Broken("torn".into()), &clean, false);
         check(Found::Whole(marker(me, 10)), &facts(Some(false), Some(Phase::Mark)), false);
         let killed = facts(None, Some(Phase::Drain));
-        assert_eq!(judge(&Found::Whole(marker(me, 10)), &killed), Some(Ending::Killed { phase: Some(Phase::Drain) }));
-        assert_eq!(judge(&Found::Nothing, &LedgerFacts { last: None, ..clean }), None);
+        let ending = Ending::Killed { phase: Some(Phase::Drain), by: Death::Unknown };
+        assert_eq!(judge(&Found::Whole(marker(me, 10)), &killed, None), Some(ending));
+        assert_eq!(judge(&Found::Nothing, &LedgerFacts { last: None, ..clean }, None), None);
     }
 
     #[test]

@@ -109,6 +109,8 @@ pub struct Unanswered;
 #[derive(Clone, Debug, PartialEq, Message)]
 #[rtype(result = "()")]
 pub enum Bulletin {
+    /// This life is on record, and how the one before ended: what that one left beside the ledger is of no use any more.
+    Born,
     /// It serves: the first adapter is up, or all have had their first try.
     Ready,
     /// A shutdown began, or was joined: it may take this long from now, and the margin.
@@ -282,8 +284,6 @@ pub enum SessionNews {
     Wants {
         /// Who.
         session: Arc<SessionKey>,
-        /// The turn.
-        turn: TurnId,
         /// The wish.
         request: Request,
     },

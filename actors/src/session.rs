@@ -95,7 +95,7 @@ struct Closing {
     /// The words for the outbox.
     parts: Vec<OutboxRow>,
     /// The wish to end the process, which is told once it is on record.
-    wants: Option<(TurnId, crate::ledger::Request)>,
+    wants: Option<crate::ledger::Request>,
 }
 
 /// How a session comes to life.
@@ -247,7 +247,7 @@ impl SessionActor {
             first.id = draft;
         }
         let replies = parts.clone();
-        self.closing = Some(Box::new(Closing { parts, wants: request.clone().map(|request| (run.turn, request)) }));
+        self.closing = Some(Box::new(Closing { parts, wants: request.clone() }));
         let finish = Finish { turn: run.turn, attempt: run.attempt, end, replies, request, at: self.shared.clock.wall() };
         self.write_close(Step::Finish(finish), ctx);
     }
@@ -360,8 +360,8 @@ impl Handler<CloseWritten> for SessionActor {
                     self.machine.owes(parts.iter().map(|part| part.id));
                     self.post.deliver.do_send(Deliver(parts));
                 }
-                if let Some((turn, request)) = wants.filter(|_| ours) {
-                    self.tell(SessionNews::Wants { session: self.key.clone(), turn, request });
+                if let Some(request) = wants.filter(|_| ours) {
+                    self.tell(SessionNews::Wants { session: self.key.clone(), request });
                 }
                 self.on(Event::Closed(ours), ctx);
             }

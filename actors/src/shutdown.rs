@@ -96,10 +96,12 @@ impl fmt::Display for Phase {
 pub enum RequestedBy {
     /// A signal, by its name, and who sent it, in words, where that is known.
     Signal(&'static str, Option<String>),
-    /// An operator over the control socket.
-    Operator,
-    /// A person in a chat, or the agent of a turn there.
-    Chat(crate::ids::SessionKey),
+    /// An operator, and the process that spoke for them, in words, where that is known.
+    Operator(Option<String>),
+    /// A person in a chat.
+    Person(crate::ids::UserId, crate::ids::SessionKey),
+    /// The agent of a turn.
+    Agent(crate::ids::SessionKey),
     /// The gateway itself (a spent restart budget, too many abandoned runs).
     Gateway,
     /// The application that embeds us.
@@ -111,8 +113,10 @@ impl fmt::Display for RequestedBy {
         match self {
             RequestedBy::Signal(name, None) => f.write_str(name),
             RequestedBy::Signal(name, Some(sender)) => write!(f, "{name} from {sender}"),
-            RequestedBy::Operator => f.write_str("operator"),
-            RequestedBy::Chat(_) => f.write_str("chat"),
+            RequestedBy::Operator(None) => f.write_str("operator"),
+            RequestedBy::Operator(Some(process)) => write!(f, "operator with {process}"),
+            RequestedBy::Person(user, session) => write!(f, "{}:{user} in {}", session.chat.adapter, session.chat),
+            RequestedBy::Agent(session) => write!(f, "the agent of {session}"),
             RequestedBy::Gateway => f.write_str("gateway"),
             RequestedBy::Embedder => f.write_str("embedder"),
         }

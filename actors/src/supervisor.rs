@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::desk::Desk;
 use crate::desk::access::Doors;
 use crate::ids::{AgentName, ChatId, InstanceId, OutboxId, Seq, Sequence, SessionKey};
+use crate::last_words::Remains;
 use crate::ledger::writer::{LedgerActor, LedgerHealth, LedgerLine};
 use crate::ledger::{Ledger, OutboxRow, OutboxState, Step, What};
 use crate::live::Live;
@@ -39,7 +40,7 @@ use crate::protocol::{
 use crate::session::machine::{Delivery, Gate, Rules};
 use crate::session::{self, Birth, Post, SessionActor};
 use crate::settings::{AdapterSettings, Settings};
-use crate::shutdown::plan;
+use crate::shutdown::{RequestedBy, plan};
 use crate::supervision::intensity::Intensity;
 use crate::supervision::{ChildSpec, Ended, Name, Nursery};
 use books::{AdapterEntry, Books, Entry};
@@ -58,6 +59,10 @@ pub struct Ports {
     pub ledger: Box<dyn Ledger>,
     /// Where the ledger works.
     pub place: Place,
+    /// The boot of the machine ([`children::boot`](crate::children::boot)); `None` where the system does not tell.
+    pub boot: Option<String>,
+    /// What the life before left beside the ledger; `None` where nobody writes such a thing.
+    pub remains: Option<Remains>,
     /// The clean-shutdown flag; `None` with a ledger that does not survive either.
     pub marker: Option<Flag>,
     /// The adapters, each on its platform.
@@ -98,6 +103,8 @@ pub struct Gateway {
 pub struct Supervisor {
     instance: InstanceId,
     version: String,
+    boot: Option<String>,
+    remains: Option<Remains>,
     settings: Arc<Settings>,
     clock: Clock,
     sequence: Sequence,
@@ -166,7 +173,8 @@ impl Supervisor {
     }
 
     fn build(ports: Ports, instance: InstanceId, nursery: Nursery, ctx: &mut Context<Self>) -> Self {
-        let Ports { settings, clock, version, ledger, place, marker, adapters, agents, io, agent_runtime, reaper, bulletin } = ports;
+        let Ports { settings, clock, version, ledger, place, boot, remains, marker, adapters, agents, io, agent_runtime, reaper, bulletin } =
+            ports;
         let me = ctx.address();
         let upward = Arc::new(Upward {
             offered: me.clone().recipient(),
@@ -194,6 +202,8 @@ impl Supervisor {
         Self {
             instance,
             version,
+            boot,
+            remains,
             desk: Desk::new(settings.session.clone(), doors.clone()),
             adapter_shared: Arc::new(adapter::Shared {
                 settings: live.clone(),
@@ -564,7 +574,9 @@ impl Handler<SessionNews> for Supervisor {
                     }
                 }
             }
-            SessionNews::Wants { session, turn, request } => self.carry_out_request(&session, turn.0, &request, ctx),
+            SessionNews::Wants { session, request } => {
+                self.carry_out_request(&RequestedBy::Agent(SessionKey::clone(&session)), &request, ctx);
+            }
             SessionNews::Stopped(session) => {
                 self.stopped.insert(session);
             }
@@ -597,7 +609,7 @@ impl Supervisor {
         tracing::error!(abandoned = self.abandoned, "an agent that was cut does not yield");
         if self.abandoned > self.settings.runs.max_abandoned as usize {
             let reason = format!("{} agents will not yield", self.abandoned);
-            self.shut_down(crate::shutdown::ShutdownKind::Restart, None, &crate::shutdown::RequestedBy::Gateway, Some(&reason), ctx);
+            self.shut_down(crate::shutdown::ShutdownKind::Restart, None, &RequestedBy::Gateway, Some(&reason), ctx);
         }
     }
 }

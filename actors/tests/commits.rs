@@ -53,6 +53,8 @@ fn a_message_waits_for_two_commits() {
             version: "test".into(),
             ledger: Box::new(ledger),
             place: Place::Thread,
+            boot: None,
+            remains: None,
             marker: None,
             adapters: vec![(adapter, Arc::new(platform))],
             agents: HashMap::from([(AgentName::new("oracle"), Arc::new(Oracle) as Arc<_>)]),

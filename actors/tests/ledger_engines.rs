@@ -12,6 +12,7 @@ use switchboard_actors::clock::Wall;
 use switchboard_actors::ids::{
     Account, AdapterName, ChatId, Cursor, DeliveryId, InstanceId, MessageId, OutboxId, Seq, SessionKey, TurnId, UserId,
 };
+use switchboard_actors::last_words::{Cause, Death, LastWords, Remains};
 use switchboard_actors::ledger::memory::MemoryLedger;
 use switchboard_actors::ledger::sqlite::SqliteLedger;
 use switchboard_actors::ledger::{
@@ -104,7 +105,10 @@ impl Player {
         let (turn, attempt) = self.turn(b);
         let rest = (a, b, c, d);
         match which % 40 {
-            0 => Step::Born(Born { instance: instance(a), version: "1".into(), predecessor: ending(b), at }),
+            0 => {
+                let (boot, remains) = (c.is_multiple_of(2).then(|| "boot".into()), remains(c, d, at));
+                Step::Born(Born { instance: instance(a), version: "1".into(), boot, predecessor: ending(b), remains, at })
+            }
             1 => Step::Recover { instance: instance(a), max_attempts: u32::from(b % 3 + 1), at },
             12 => Step::Cursor { account: account(a), cursor: Cursor::new(b.to_string()) },
             13 => Step::Settle(Settle { seq: self.row(b), replies: self.answers(rest, None, Word::Command) }),
@@ -240,8 +244,19 @@ fn ending(dice: u8) -> Option<Ending> {
         0 => None,
         1 => Some(Ending::Clean),
         2 => Some(Ending::Unclean { verdict: "unclean".into() }),
-        _ => Some(Ending::Killed { phase: Some(Phase::Drain) }),
+        _ => Some(Ending::Killed { phase: Some(Phase::Drain), by: Death::Unknown }),
     }
+}
+
+fn remains(c: u8, d: u8, at: Wall) -> Option<Remains> {
+    let cause = match d % 4 {
+        0 => return None,
+        1 => None,
+        2 => Some(Cause::Hung),
+        _ => Some(Cause::Down { kind: ShutdownKind::Restart, clean: false, verdict: "unclean".into() }),
+    };
+    let words = cause.map(|cause| LastWords { at, code: Some(d), phase: c.is_multiple_of(2).then_some(Phase::Drain), cause });
+    Some(Remains { instance: instance(c), seen: at, words })
 }
 
 fn entry(c: u8, d: u8) -> Entry {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use switchboard_actors::ids::{AdapterName, InstanceId, OutboxId, Seq, TurnId, UserId};
 
-use super::{Command, Farewell, History, Json, Ledger, Outbox, Pair, Turns, restart, say, tables};
+use super::{Command, Farewell, History, Json, Ledger, Outbox, Pair, Turns, history, restart, say, tables};
 use crate::config::{Config, Faults, Restart, Surroundings};
 use crate::control::client::{AskError, Sockets};
 use crate::control::{self, Request, Response, Status};
@@ -158,7 +158,7 @@ pub(super) fn print(response: &Response, json: bool) -> Exit {
         Response::Status(status) => say(&tables::status(status)),
         Response::Turns { turns } => say(&tables::turns(turns)),
         Response::Outbox { rows } => say(&tables::outbox(rows)),
-        Response::History { lives } => say(&tables::history(lives)),
+        Response::History { lives } => say(&history::table(lives)),
         Response::Pairs { pairs } => say(&tables::pairs(pairs)),
         Response::NotAchieved { reason } => complain(reason, Exit::NotAchieved),
         Response::Refused { reason } => complain(reason, Exit::Refused),

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use switchboard_actors::clock::Wall;
 use switchboard_actors::ids::SessionKey;
-use switchboard_actors::ledger::{Ending, InstanceFacts, PairRow, Paired, TurnRow};
+use switchboard_actors::ledger::{PairRow, Paired, TurnRow};
 use switchboard_actors::texts::spoken;
 
 use crate::control::{OutboxLine, Status};
@@ -93,28 +93,6 @@ pub(super) fn pairs(pairs: &[PairRow]) -> String {
         &pairs.iter().map(row).collect::<Vec<_>>(),
         "Nobody was let in by a code, and nobody waits.\n",
     )
-}
-
-/// Lives, the present one first. How one without a last word ended is known by the one after it.
-pub(super) fn history(lives: &[InstanceFacts]) -> String {
-    let row = |at: usize| {
-        let life = &lives[at];
-        let after = at.checked_sub(1).map(|after| &lives[after]);
-        let lasted = life.ended.as_ref().and_then(|(end, ..)| end.since(life.born)).map(spoken);
-        let end = match (&life.ended, after.and_then(|after| after.predecessor.as_ref())) {
-            (Some((_, kind, true, _)), _) => format!("{kind}, clean"),
-            (Some((_, kind, false, verdict)), _) => format!("{kind}, {verdict}"),
-            (None, None) => "runs".into(),
-            (None, Some(Ending::Killed { phase: Some(phase) })) => format!("killed in {phase}"),
-            (None, Some(_)) => "killed while serving".into(),
-        };
-        let born = UNIX_EPOCH + Duration::from_millis(u64::try_from(life.born.0).unwrap_or_default());
-        let born = humantime::format_rfc3339_seconds(born).to_string();
-        let why = life.why.as_deref().map(one_line).unwrap_or_default();
-        vec![born, one_line(&life.version), lasted.unwrap_or_else(|| "?".into()), one_line(&end), why]
-    };
-    let rows: Vec<_> = (0..lives.len()).map(row).collect();
-    listed(&["STARTED", "VERSION", "LASTED", "END", "WHY"], &rows, "No gateway has lived yet.\n")
 }
 
 fn listed(head: &[&str], rows: &[Vec<String>], none: &str) -> String {

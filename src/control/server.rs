@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::descent::descends;
 use super::{Envelope, Handle, MOST_BYTES, NOT_FROM_WITHIN, Response};
+use crate::caller::Caller;
 use crate::config::Control;
 
 /// A pause after an accept that failed (too many open files): the error does not go away by asking at once.
@@ -125,7 +126,8 @@ async fn answer(line: &[u8], peer: &UCred, handler: &dyn Handle, limit: Duration
     if request.is_lifecycle() && pid.is_some_and(|pid| descends(pid, std::process::id())) {
         return refused(NOT_FROM_WITHIN);
     }
-    match timeout(limit, handler.handle(request)).await {
+    let caller = Caller::of(pid, peer.uid());
+    match timeout(limit, handler.handle(request, &caller)).await {
         Ok(response) => response,
         Err(_) => Response::NotAchieved { reason: format!("no answer from within the gateway in {}", humantime::format_duration(limit)) },
     }

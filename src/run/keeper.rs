@@ -17,6 +17,7 @@ use super::vitals::Pulse;
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::http::door::Door;
+use crate::scribe::Scribe;
 use crate::service::Service;
 use crate::signals::{Effect, Heard, Intent};
 use crate::watchdog::Watchdog;
@@ -25,6 +26,7 @@ use crate::watchdog::Watchdog;
 pub(super) struct Keeper {
     pub(super) gateway: Gateway,
     pub(super) watchdog: Watchdog,
+    pub(super) scribe: Scribe,
     pub(super) intent: Intent,
     pub(super) door: Door,
     pub(super) server_handle: actix_web::dev::ServerHandle,
@@ -61,6 +63,7 @@ impl Keeper {
                 Some(bulletin) = bulletins.recv() => {
                     self.pulse.look_now();
                     match bulletin {
+                        Bulletin::Born => self.scribe.born(self.gateway.instance),
                         Bulletin::Ready => self.ready(),
                         Bulletin::GoingDown { kind, grace } => {
                             self.intent.going_down(exit_of(kind));
@@ -68,6 +71,7 @@ impl Keeper {
                             self.watchdog.arm(grace + self.in_force.now().settings.shutdown.margin, exit_of(kind));
                         }
                         Bulletin::Phase(phase) => {
+                            self.scribe.enters(phase);
                             self.service.phase(phase, self.watchdog.left().unwrap_or_default(), self.in_place);
                             if phase == Phase::Disconnect {
                                 self.door.close();

@@ -15,9 +15,13 @@ use switchboard_actors::supervisor::{Gateway, Supervisor};
 
 use super::reloading::{Outcome, Reloader};
 use super::vitals::Pulse;
+use crate::caller::Caller;
 use crate::config::Config;
 use crate::control::{AdapterStatus, Farewell, Handle, ON_TRIAL, OutboxLine, Request, Response, RunningTask, Status};
+use crate::false_starts;
+use crate::history;
 use crate::http::health::{Part, Vitals};
+use crate::state_dir::StateDir;
 
 /// How long a fresh look at the gateway may take.
 const FRESH: Duration = Duration::from_secs(1);
@@ -29,14 +33,23 @@ pub(super) struct Operator {
     instance: switchboard_actors::ids::InstanceId,
     pulse: Pulse,
     reloader: Arc<Reloader>,
+    state: StateDir,
     version: &'static str,
     on_trial: bool,
 }
 
 impl Operator {
     /// `on_trial`: what it would change is lost with the trial, so it changes nothing.
-    pub(super) fn new(gateway: &Gateway, reloader: Arc<Reloader>, pulse: Pulse, version: &'static str, on_trial: bool) -> Self {
-        Self { supervisor: gateway.supervisor.clone(), instance: gateway.instance, reloader, pulse, version, on_trial }
+    pub(super) fn new(
+        gateway: &Gateway,
+        reloader: Arc<Reloader>,
+        state: &StateDir,
+        pulse: Pulse,
+        version: &'static str,
+        on_trial: bool,
+    ) -> Self {
+        let (supervisor, instance) = (gateway.supervisor.clone(), gateway.instance);
+        Self { supervisor, instance, reloader, state: state.clone(), pulse, version, on_trial }
     }
 
     /// As it is now.
@@ -44,15 +57,15 @@ impl Operator {
         self.reloader.in_force.now()
     }
 
-    async fn answer(self, request: Request) -> Response {
+    async fn answer(self, request: Request, caller: Caller) -> Response {
         if self.on_trial && request.changes() {
             return Response::NotAchieved { reason: "a new version is on trial; in a moment it serves, or the old one is back".into() };
         }
         match request {
             Request::Status => self.status().await,
-            Request::Stop(farewell) => self.go_down(ShutdownKind::Stop, farewell),
-            Request::Restart(farewell) => self.go_down(ShutdownKind::Restart, farewell),
-            Request::Update(farewell) => self.go_down(ShutdownKind::Update, farewell),
+            Request::Stop(farewell) => self.go_down(ShutdownKind::Stop, farewell, &caller),
+            Request::Restart(farewell) => self.go_down(ShutdownKind::Restart, farewell, &caller),
+            Request::Update(farewell) => self.go_down(ShutdownKind::Update, farewell, &caller),
             Request::Reload => self.reload().await,
             Request::Drain => match self.supervisor.send(Hold).await {
                 Ok(()) => done("no task starts any more; messages are saved. `switchboard resume` ends it"),
@@ -87,7 +100,10 @@ impl Operator {
                 self.order(Order::Revoke(adapter, user), "nobody of that name was let in by a code; see `switchboard pair list`").await
             }
             Request::History { most } => match self.inquire(Question::Instances { most }).await {
-                Ok(Knowledge::Instances(lives)) => Response::History { lives },
+                Ok(Knowledge::Instances(lives)) => {
+                    let lives = history::lives(&lives, None, &false_starts::read(&self.state));
+                    Response::History { lives: lives.into_iter().take(most as usize).collect() }
+                }
                 other => unexpected(other),
             },
             Request::LedgerMove { from, to } => self.order(Order::MoveAdapter(from, to), "").await,
@@ -96,9 +112,10 @@ impl Operator {
     }
 
     /// Begins a shutdown; whoever asked sees its end by the end of the process.
-    fn go_down(&self, kind: ShutdownKind, farewell: Farewell) -> Response {
+    fn go_down(&self, kind: ShutdownKind, farewell: Farewell, caller: &Caller) -> Response {
         let grace = farewell.grace_millis.map(Duration::from_millis);
-        self.supervisor.do_send(Shutdown { kind, grace, requested_by: RequestedBy::Operator, reason: farewell.reason });
+        let requested_by = RequestedBy::Operator(Some(caller.to_string()));
+        self.supervisor.do_send(Shutdown { kind, grace, requested_by, reason: farewell.reason });
         // No time at all means no drain, not what the other phases leave of theirs.
         if grace == Some(Duration::ZERO) {
             self.supervisor.do_send(Hurry);
@@ -149,7 +166,7 @@ impl Operator {
             _ => 0,
         };
         let last_end = match self.inquire(Question::Instances { most: 1 }).await {
-            Ok(Knowledge::Instances(lives)) => lives.first().and_then(|life| life.predecessor.as_ref()).map(words_of),
+            Ok(Knowledge::Instances(lives)) => lives.first().and_then(|life| life.predecessor.as_ref()).map(Ending::to_string),
             _ => None,
         };
         let troubled: Vec<Part> = self.pulse.ready().into_iter().filter(|part| part.trouble.is_some()).collect();
@@ -190,17 +207,8 @@ impl Operator {
 }
 
 impl Handle for Operator {
-    fn handle(&self, request: Request) -> BoxFuture<'static, Response> {
-        self.clone().answer(request).boxed()
-    }
-}
-
-fn words_of(ending: &Ending) -> String {
-    match ending {
-        Ending::Clean => "clean".into(),
-        Ending::Unclean { verdict } => verdict.clone(),
-        Ending::Killed { phase: Some(phase) } => format!("killed in {phase}"),
-        Ending::Killed { phase: None } => "killed while serving".into(),
+    fn handle(&self, request: Request, caller: &Caller) -> BoxFuture<'static, Response> {
+        self.clone().answer(request, caller.clone()).boxed()
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use switchboard_actors::last_words::Cause;
 use switchboard_actors::protocol::{AdapterHealth, GetStatus, Status};
 use switchboard_actors::supervisor::Gateway;
 use tokio::sync::Notify;
@@ -12,6 +13,7 @@ use tokio::sync::Notify;
 use crate::exit::Exit;
 use crate::http::figures::Figures;
 use crate::http::health::{Part, Vitals};
+use crate::scribe::Scribe;
 use crate::signals::Intent;
 
 /// How often the pulse is felt.
@@ -32,7 +34,13 @@ impl Pulse {
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub(super) fn begin(gateway: &Gateway, io: &tokio::runtime::Handle, hung_after: Duration, intent: Intent) -> std::io::Result<Self> {
+    pub(super) fn begin(
+        gateway: &Gateway,
+        io: &tokio::runtime::Handle,
+        hung_after: Duration,
+        intent: Intent,
+        scribe: Scribe,
+    ) -> std::io::Result<Self> {
         let pulse = Self { last: Arc::new(Mutex::new((Instant::now(), None))), now: Arc::new(Notify::new()) };
         let (felt, supervisor) = (pulse.clone(), gateway.supervisor.clone().recipient::<GetStatus>());
         io.spawn(async move {
@@ -46,6 +54,7 @@ impl Pulse {
             while watched.silent_for() < hung_after || intent.exit_code().is_some() {
                 std::thread::sleep(EVERY);
             }
+            scribe.last_word(Exit::Hung.code(), Cause::Hung);
             signal_hook::low_level::exit(i32::from(Exit::Hung.code()));
         })?;
         Ok(pulse)

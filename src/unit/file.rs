@@ -17,12 +17,13 @@ const NOTIFY_RELOAD: u32 = 253;
 /// Beyond grace and margin: for a stop that had to wait for the processor, and for the manager's own work.
 const AIR: Duration = Duration::from_secs(25);
 /// What a user's manager cannot grant, or what means another place there.
-const SYSTEM_ONLY: [&str; 26] = [
+const SYSTEM_ONLY: [&str; 27] = [
     "Wants",
     "After",
     "DynamicUser",
     "StateDirectory",
     "StateDirectoryMode",
+    "ExecStopPost",
     "RuntimeDirectory",
     "RuntimeDirectoryMode",
     "CapabilityBoundingSet",
@@ -82,6 +83,7 @@ impl UnitFile {
                 "TimeoutStopSec" => format!("TimeoutStopSec={stop}"),
                 "WantedBy" if self.scope == Scope::User => "WantedBy=default.target".into(),
                 key if self.scope == Scope::User && SYSTEM_ONLY.contains(&key) => return None,
+                _ if self.scope == Scope::User && line.starts_with("# What the gateway cannot say") => return None,
                 _ if line.starts_with("# Grace (") => {
                     format!(
                         "# Grace ({grace}) and margin ({margin}), and air for the rest. A drain that still makes progress asks for more."

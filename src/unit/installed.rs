@@ -41,7 +41,8 @@ impl Installed {
         let tree = |program: &Path| std::fs::canonicalize(program.parent()?.parent()?).ok();
         [Scope::System, Scope::User].into_iter().find_map(|scope| {
             let unit = Unit::ours(scope);
-            let properties = "--property=LoadState,ActiveState,ExecStart,Environment,EnvironmentFiles,StateDirectory,RuntimeDirectory";
+            let properties =
+                "--property=LoadState,ActiveState,Result,ExecStart,Environment,EnvironmentFiles,StateDirectory,RuntimeDirectory";
             let text = unit.ask("systemctl", &["show", properties, &unit.name])?;
             let installed = Self::read(unit, &text, around)?;
             let ours = installed.program == program || (tree(&installed.program).is_some() && tree(&installed.program) == tree(program));
@@ -56,7 +57,8 @@ impl Installed {
         }
         let presence = match value("ActiveState") {
             "inactive" => Presence::Down,
-            "deactivating" => Presence::Leaving,
+            // One that goes for another reason failed: its manager will start it again.
+            "deactivating" if value("Result") == "success" => Presence::Leaving,
             _ => Presence::Meant,
         };
         let mut words = value("ExecStart").split_once("argv[]=")?.1.split(" ; ").next()?.split_whitespace().map(str::to_owned);
@@ -136,7 +138,8 @@ mod tests {
             ("activating", Presence::Meant),
             ("active", Presence::Meant),
             ("inactive", Presence::Down),
-            ("deactivating", Presence::Leaving),
+            ("deactivating\nResult=success", Presence::Leaving),
+            ("deactivating\nResult=exit-code", Presence::Meant),
         ] {
             check(Scope::System, &of(state), Some(("/o/current/switchboard", words, &folders, presence)));
         }

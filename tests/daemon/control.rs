@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use switchboard::caller::Caller;
 use switchboard::config::Control;
 use switchboard::control::client::{AskError, Sockets};
 use switchboard::control::server::Socket;
@@ -17,7 +18,7 @@ use switchboard::control::{Farewell, Handle, Request, Response};
 struct Echo;
 
 impl Handle for Echo {
-    fn handle(&self, request: Request) -> BoxFuture<'static, Response> {
+    fn handle(&self, request: Request, _: &Caller) -> BoxFuture<'static, Response> {
         match request {
             Request::Resume => Box::pin(std::future::pending()),
             request => Box::pin(async move { Response::Done { message: format!("{request:?}") } }),

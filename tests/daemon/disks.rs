@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 
 use crate::gateway::{Home, Page, is_here, until};
 use crate::hanging::{BRIEF, CROWD, GRACE, MARGIN};
+use crate::recording::expect_end;
 use crate::tracer::Tracer;
 
 /// Syncs as SQLite makes them, and writes.
@@ -151,22 +152,23 @@ fn ill_to_the_end(calls: &str, fate: &str) {
     assert_eq!(tracer.ended(gateway), Some(0), "as was wanted, whatever it came to");
     assert!(begun.elapsed() < GRACE + MARGIN + CROWD, "{:?}", begun.elapsed());
     assert!(!home.is_marked(), "what could not be written is no clean end");
+    expect_end(&home, &["stop, not clean: "], 0);
     let _gateway = home.start();
     sayer.expect_all_answered();
 }
 
 #[test]
-fn g08_g11_a_gateway_whose_disk_fails_to_sync_goes_down_in_time_and_not_clean() {
+fn g08_g11_g28_a_gateway_whose_disk_fails_to_sync_goes_down_in_time_and_not_clean() {
     ill_to_the_end(SYNCS, EIO);
 }
 
 #[test]
-fn g08_g11_a_gateway_whose_disk_fails_to_write_goes_down_in_time_and_not_clean() {
+fn g08_g11_g28_a_gateway_whose_disk_fails_to_write_goes_down_in_time_and_not_clean() {
     ill_to_the_end(WRITES, EIO);
 }
 
 #[test]
-fn g01_a_ledger_that_cannot_be_read_back_after_a_failed_sync_ends_the_process() {
+fn g01_g28_a_ledger_that_cannot_be_read_back_after_a_failed_sync_ends_the_process() {
     let home = home();
     let gateway = home.start();
     let mut sayer = Sayer::new(&home);
@@ -177,6 +179,7 @@ fn g01_a_ledger_that_cannot_be_read_back_after_a_failed_sync_ends_the_process() 
     assert_ne!(sayer.say().0, 200);
     assert_eq!(tracer.ended(gateway), Some(70), "nobody knows what is true: nothing more is said");
     assert!(home.everything().contains("look at the disk"));
+    expect_end(&home, &["gave up while serving", "the ledger is lost"], 70);
     assert!(!home.is_marked());
     let _gateway = home.start();
     sayer.say_until_confirmed();
@@ -220,7 +223,7 @@ fn g11_g25_a_slow_disk_is_slow_and_nothing_else() {
 }
 
 #[test]
-fn g11_a_disk_that_hangs_ends_with_the_watchdog() {
+fn g11_g28_a_disk_that_hangs_ends_with_the_watchdog() {
     let home = home();
     let gateway = home.start();
     let mut sayer = Sayer::new(&home);
@@ -232,6 +235,7 @@ fn g11_a_disk_that_hangs_ends_with_the_watchdog() {
     let code = tracer.ended(gateway);
     assert!(begun.elapsed() < GRACE + MARGIN + CROWD, "{:?}", begun.elapsed());
     assert_eq!((code, home.is_marked()), (Some(0), false));
+    expect_end(&home, &["stop, not clean: ", "the marker was not written in time"], 0);
     let _gateway = home.start();
     sayer.expect_all_answered();
 }

@@ -7,6 +7,7 @@ use switchboard_actors::testkit::fake_openai::Reply;
 use switchboard_actors::testkit::fake_telegram::Fault;
 
 use crate::gateway::{CUT, DOWN, Home, until};
+use crate::recording::expect_end;
 use crate::tracer::Tracer;
 
 /// The whole of a shutdown, and what is granted beyond it.
@@ -108,19 +109,19 @@ fn g11_g06_a_platform_that_hangs_holds_up_neither_the_shutdown_nor_the_page() {
 /// What an arbiter's thread does whenever it has nothing else to do: from the next time on it does not come back from it. Such a thread answers
 /// nobody, as if an actor had blocked it.
 const REST: &str = "epoll_wait,epoll_pwait";
-const FOR_GOOD: &str = "delay_enter=600000000";
 
 #[test]
-fn g11_a_gateway_whose_arbiter_is_blocked_ends_itself_to_be_started_anew() {
+fn g11_g28_a_gateway_whose_arbiter_is_blocked_ends_itself_to_be_started_anew() {
     let home = Home::with_model(&format!("{BRIEF}[supervision]\nhung_after = \"2s\"\n"));
     home.model.reply_to("endless", Reply::Never);
     let gateway = home.start();
     home.telegram.push_text(1, 1, "endless");
     home.asked("endless", 1);
     let begun = Instant::now();
-    let Some(tracer) = Tracer::inject_thread(gateway.pid(), REST, FOR_GOOD) else { return };
+    let Some(tracer) = Tracer::block_thread(gateway.pid(), REST) else { return };
     assert_eq!(tracer.ended(gateway), Some(86));
     assert!(begun.elapsed() < Duration::from_secs(2) + CROWD, "{:?}", begun.elapsed());
+    expect_end(&home, &["found hung while serving"], 86);
     home.model.reply_always(Reply::Echo);
     let _gateway = home.start();
     home.told(1, CUT);
@@ -128,7 +129,7 @@ fn g11_a_gateway_whose_arbiter_is_blocked_ends_itself_to_be_started_anew() {
 
 /// Whether it is blocked before anybody asked for the end, while nothing is heard any more, or in the middle of the drain.
 #[test]
-fn g11_g13_a_blocked_arbiter_does_not_hold_a_shutdown() {
+fn g11_g13_g28_a_blocked_arbiter_does_not_hold_a_shutdown() {
     let cases: [(bool, &[Signal], i32); 4] = [
         (true, &[Signal::SIGTERM], 0),
         (true, &[Signal::SIGUSR1], 75),
@@ -141,7 +142,7 @@ fn g11_g13_a_blocked_arbiter_does_not_hold_a_shutdown() {
         let gateway = home.start();
         home.telegram.push_text(1, 1, "endless");
         home.asked("endless", 1);
-        let block = || Tracer::inject_thread(gateway.pid(), REST, FOR_GOOD);
+        let block = || Tracer::block_thread(gateway.pid(), REST);
         let begun = Instant::now();
         let tracer = if blocked_first {
             let tracer = block();
@@ -154,6 +155,8 @@ fn g11_g13_a_blocked_arbiter_does_not_hold_a_shutdown() {
         };
         let Some(tracer) = tracer else { return };
         assert_eq!(tracer.ended(gateway), Some(code), "the intent");
+        let place = if blocked_first { "killed while serving, overdue" } else { "killed in drain, overdue" };
+        expect_end(&home, &[place], i64::from(code));
         assert!(begun.elapsed() < GRACE + MARGIN + CROWD, "{:?}", begun.elapsed());
         assert!(!home.is_marked());
         home.model.reply_always(Reply::Echo);
@@ -163,15 +166,16 @@ fn g11_g13_a_blocked_arbiter_does_not_hold_a_shutdown() {
 }
 
 #[test]
-fn g13_a_third_signal_ends_a_gateway_whose_arbiter_is_blocked() {
+fn g13_g28_a_third_signal_ends_a_gateway_whose_arbiter_is_blocked() {
     let home = Home::with_demo("");
     let gateway = home.start();
-    let Some(tracer) = Tracer::inject_thread(gateway.pid(), REST, FOR_GOOD) else { return };
+    let Some(tracer) = Tracer::block_thread(gateway.pid(), REST) else { return };
     let begun = Instant::now();
     gateway.signal(Signal::SIGINT);
     // Counted once half a second has passed since the last of its kind.
     let ended = tracer.ended_after(gateway, |gateway| gateway.signal(Signal::SIGTERM));
     assert_eq!(ended, Some(0));
+    expect_end(&home, &["killed while serving by a third signal", "SIGTERM from daemon-"], 0);
     assert!(begun.elapsed() < CROWD, "a minute was granted, and one until it counts as hung: {:?}", begun.elapsed());
     let _gateway = home.start();
 }

@@ -72,7 +72,7 @@ fn g27_the_restart_command_proves_the_new_instance() {
     assert!(second != first && printed.contains(second.as_str().expect("text")), "{printed}");
     assert_eq!(gateway.logged("a new version"), 1);
     let history = home.done(&["history"]);
-    assert!(history.contains("restart by operator: a new version"), "G28: {history}");
+    assert!(history.contains("restart by operator with switchboard (pid ") && history.contains("a new version"), "G28: {history}");
     assert_eq!(home.count(1, RESTARTING), 1);
     assert!(home.told(1, BACK).iter().any(|text| text.contains("(restart)")));
     assert!(home.told(1, "✂️")[2].contains("(restart)"));

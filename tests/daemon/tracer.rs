@@ -13,6 +13,10 @@ use crate::gateway::{Life, is_here, until};
 /// How long it may take to let go.
 const PATIENCE: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(10);
+/// Ten minutes.
+const FOR_GOOD: &str = "delay_enter=600000000";
+/// So many looks in a row.
+const HELD: u32 = 25;
 
 /// What is on while it lives.
 pub(crate) struct Tracer(Child);
@@ -25,10 +29,17 @@ impl Tracer {
         Self::attach(gateway.pid(), &["-f"], calls, fate, paths)
     }
 
-    /// As [`inject`](Self::inject), to one thread of it alone.
+    /// Holds one thread in the next of these system calls, for good; returns once it is held. Before, it may do what it has just come back to.
     #[track_caller]
-    pub(crate) fn inject_thread(thread: u32, calls: &str, fate: &str) -> Option<Self> {
-        Self::attach(thread, &[], calls, fate, &[])
+    pub(crate) fn block_thread(thread: u32, calls: &str) -> Option<Self> {
+        let tracer = Self::attach(thread, &[], calls, FOR_GOOD, &[])?;
+        let mut held = 0;
+        // Each look finds it stopped by its tracer: no such stop but the delay lasts so long.
+        until("a thread that is held", || {
+            held = if is_stopped(thread) { held + 1 } else { 0 };
+            (held == HELD).then_some(())
+        });
+        Some(tracer)
     }
 
     #[track_caller]
@@ -99,6 +110,12 @@ fn is_over(pid: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
     field("State:").is_none_or(|state| state.starts_with(['Z', 'X'])) || field("Threads:") == Some("1")
+}
+
+/// Whether a thread is stopped by its tracer.
+fn is_stopped(thread: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
+    status.lines().any(|line| line.starts_with("State:") && line.contains("tracing stop"))
 }
 
 /// Whether a program is here.

@@ -71,6 +71,8 @@ impl Life {
             version: "bench".into(),
             ledger,
             place: Place::Thread,
+            boot: None,
+            remains: None,
             marker: marker.map(Flag::at),
             adapters: vec![(adapter, Arc::new(platform))],
             agents: HashMap::from([(AgentName::new("oracle"), Arc::new(Oracle) as Arc<_>)]),

@@ -64,7 +64,7 @@ fn fill(path: &Path) {
     let mut ledger = SqliteLedger::open(path).expect("a new ledger");
     let (instance, sequence, at) = (InstanceId::fresh(), Sequence::after(Seq(0)), Clock::system().wall());
     let past = Past { instance, sequence, at };
-    let born = Born { instance, version: "bench".into(), predecessor: None, at };
+    let born = Born { instance, version: "bench".into(), boot: None, predecessor: None, remains: None, at };
     commit(&mut ledger, &[Step::Born(born)]);
     for first in (0..CONVERSATIONS).step_by(TOGETHER as usize) {
         let steps: Vec<Step> = (first..first + TOGETHER).flat_map(|who| past.answered(who)).collect();

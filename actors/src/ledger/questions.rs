@@ -6,6 +6,7 @@ use super::steps::{Ending, OutboxRow, OutboxState, Request, TurnState};
 use crate::children::Child;
 use crate::clock::Wall;
 use crate::ids::{Account, AdapterName, ChatId, Cursor, InstanceId, OutboxId, Seq, SessionKey, TurnId, UserId};
+use crate::last_words::LastWords;
 use crate::platform::Voice;
 use crate::shutdown::{Phase, ShutdownKind};
 
@@ -54,7 +55,7 @@ pub enum Question {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Knowledge {
     /// To [`Question::Facts`].
-    Facts(LedgerFacts),
+    Facts(Box<LedgerFacts>),
     /// To [`Question::Open`].
     Open(Box<OpenWork>),
     /// To [`Question::Cursor`].
@@ -97,6 +98,9 @@ pub struct InstanceFacts {
     pub version: String,
     /// When it began.
     pub born: Wall,
+    /// The boot of the machine that it lived in, where the system told.
+    #[serde(default)]
+    pub boot: Option<String>,
     /// The last phase of its shutdown, and since when.
     pub phase: Option<(Phase, Wall)>,
     /// Its last word: when, what for, clean or not, and its verdict.
@@ -106,6 +110,12 @@ pub struct InstanceFacts {
     /// Who asked for its end, and why, in words.
     #[serde(default)]
     pub why: Option<String>,
+    /// When it was alive for certain, as it left beside the ledger.
+    #[serde(default)]
+    pub seen: Option<Wall>,
+    /// Its last words, as it left them beside the ledger.
+    #[serde(default)]
+    pub words: Option<LastWords>,
 }
 
 /// Everything open.

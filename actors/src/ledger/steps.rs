@@ -8,6 +8,7 @@
 //! | finish | transcript, turn closed, outbox rows, inbox rows closed | the adapter speaks |
 //! | fate | outbox row `due`, `sending`, then `sent`, `failed`, `unknown` or `dead` | the turn is delivered |
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -16,13 +17,14 @@ use crate::agent::{Decision, Entry};
 use crate::children::Child;
 use crate::clock::Wall;
 use crate::ids::{Account, AdapterName, ChatId, Cursor, DeliveryId, InstanceId, MessageId, OutboxId, Seq, SessionKey, TurnId, UserId};
+use crate::last_words::{Death, Remains};
 use crate::platform::Voice;
 use crate::shutdown::{Phase, ShutdownKind};
 
 /// One thing to be made durable.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// A new instance begins, and how the last one ended is settled. → [`Done::Ok`]; [`Done::Lost`] when the instance is known.
+    /// A new instance begins, and how the last one ended is settled, with what it left beside the ledger. → [`Done::Ok`]; [`Done::Lost`] when the instance is known.
     Born(Born),
     /// Turns left running by other instances become [`TurnState::Interrupted`] (strikes + 1), or [`TurnState::Parked`] once
     /// their strikes reach `max_attempts`; their dangling tool calls are closed as unknown and [`Entry::Cut`] is appended to
@@ -259,8 +261,12 @@ pub struct Born {
     pub instance: InstanceId,
     /// The program's version.
     pub version: String,
+    /// The boot of the machine that it lives in; `None` where the system does not tell.
+    pub boot: Option<String>,
     /// How its predecessor ended; `None` at the very first start.
     pub predecessor: Option<Ending>,
+    /// What its predecessor left beside the ledger: it is put to that one's row.
+    pub remains: Option<Remains>,
     /// Now.
     pub at: Wall,
 }
@@ -276,11 +282,35 @@ pub enum Ending {
         /// Its own verdict in words.
         verdict: String,
     },
-    /// It went without a word.
+    /// It said no goodbye.
     Killed {
         /// The phase that it was in; `None` while serving.
         phase: Option<Phase>,
+        /// By what.
+        #[serde(default, skip_serializing_if = "Death::is_unknown")]
+        by: Death,
     },
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (phase, by) = match self {
+            Ending::Clean => return f.write_str("clean"),
+            Ending::Unclean { verdict } => return f.write_str(verdict),
+            Ending::Killed { phase, by } => (phase, by),
+        };
+        let place = phase.map_or_else(|| "while serving".to_owned(), |phase| format!("in {phase}"));
+        match by {
+            Death::Unknown => write!(f, "killed {place}"),
+            Death::Machine => write!(f, "cut off {place}: the machine restarted"),
+            Death::ThirdSignal => write!(f, "killed {place} by a third signal"),
+            Death::Overdue => write!(f, "killed {place}, overdue"),
+            Death::Hung => write!(f, "found hung {place}"),
+            Death::GaveUp => write!(f, "gave up {place}"),
+            Death::Manager => write!(f, "killed {place}: the service manager waited no longer"),
+            Death::Memory => write!(f, "killed {place}: no memory was left"),
+        }
+    }
 }
 
 /// One delivery taken in.

@@ -298,14 +298,14 @@ impl Supervisor {
                 for row in self.words(&order.session, &What::Reply { word: Word::Command }, &text, order.message.as_ref()) {
                     self.say(row, ctx);
                 }
-                self.carry_out_request(&order.session, seq, &request, ctx);
+                self.carry_out_request(&RequestedBy::Person(order.user, order.session), &request, ctx);
             }
         }
     }
 
     /// The end of the process, as somebody in a chat, or their agent, asked for it. It is on record: it cannot happen twice.
-    pub(super) fn carry_out_request(&mut self, session: &SessionKey, _by: Seq, request: &Request, ctx: &mut Context<Self>) {
-        self.shut_down(request.kind, None, &RequestedBy::Chat(session.clone()), None, ctx);
+    pub(super) fn carry_out_request(&mut self, by: &RequestedBy, request: &Request, ctx: &mut Context<Self>) {
+        self.shut_down(request.kind, None, by, None, ctx);
     }
 
     pub(super) fn say_saved(&self, session: &SessionKey) {

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use crate::clock::Wall;
 use crate::ids::{SessionKey, TurnId};
+use crate::last_words::Death;
 use crate::ledger::{CutTurn, Ending, LedgerFacts, TurnState, Word};
 use crate::settings::{CrashLoop, Policy};
 
@@ -42,8 +43,15 @@ pub fn judge(cut: &CutTurn, policy: Policy, held: bool) -> Verdict {
 /// What a life died of that went without a word, as one says it in a chat; none: it said goodbye.
 pub fn death(ending: Option<&Ending>) -> Option<&'static str> {
     match ending {
-        Some(Ending::Killed { phase: Some(_) }) => Some("cut off while shutting down"),
-        Some(Ending::Killed { phase: None }) => Some("crash"),
+        Some(Ending::Killed { phase, by }) => Some(match (by, phase) {
+            (Death::Machine, _) => "the machine restarted",
+            (Death::ThirdSignal | Death::Manager, _) => "ended by force",
+            (Death::Memory, _) => "out of memory",
+            (Death::Hung, _) => "it hung",
+            (Death::GaveUp, _) => "a fault within",
+            (Death::Overdue, _) | (Death::Unknown, Some(_)) => "cut off while shutting down",
+            (Death::Unknown, None) => "crash",
+        }),
         Some(Ending::Clean | Ending::Unclean { .. }) | None => None,
     }
 }
@@ -231,7 +239,7 @@ mod tests {
             unclean_starts: ago.iter().map(|secs| Wall(1_000_000 - secs * 1000)).collect(),
         };
         let within = CrashLoop { starts: 3, within: Duration::from_secs(300) };
-        let killed = Ending::Killed { phase: None };
+        let killed = Ending::Killed { phase: None, by: Death::Unknown };
         let check = |ago: &[i64], ending: Option<&Ending>, count, looped| {
             let starts = unclean_starts(&facts(ago), ending, Wall(1_000_000), &within);
             assert_eq!((starts, is_loop(starts, &within)), (count, looped), "{ago:?}");

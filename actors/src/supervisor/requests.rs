@@ -138,6 +138,7 @@ mod tests {
     use super::*;
     use crate::clock::Wall;
     use crate::ids::InstanceId;
+    use crate::last_words::Death;
     use crate::shutdown::Phase;
 
     fn id(number: u128) -> InstanceId {
@@ -151,17 +152,20 @@ mod tests {
             instance: id(number),
             version: "1".into(),
             born: Wall(at),
+            boot: None,
             phase: None,
             ended: ended.then(|| (Wall(at + 1000), ShutdownKind::Restart, true, "clean".into())),
             predecessor,
             why: None,
+            seen: None,
+            words: None,
         }
     }
 
     #[test]
     fn g27_whoever_asked_for_a_restart_is_told_how_often_it_failed() {
-        let killed = || Some(Ending::Killed { phase: None });
-        let cut = || Some(Ending::Killed { phase: Some(Phase::Drain) });
+        let killed = || Some(Ending::Killed { phase: None, by: Death::Unknown });
+        let cut = || Some(Ending::Killed { phase: Some(Phase::Drain), by: Death::Unknown });
         let clean = || Some(Ending::Clean);
         let check = |kind: ShutdownKind, lives: Vec<InstanceFacts>, expected: CameOf| {
             let request = Request { kind, instance: id(1) };

@@ -10,7 +10,7 @@ use actix::{AsyncContext, Context, Handler, Message, WrapFuture, fut::ActorFutur
 
 use super::recovery::{self, Again, Verdict};
 use super::{Held, Stage, Supervisor};
-use crate::ids::{ChatId, OutboxId, SessionKey};
+use crate::ids::{ChatId, InstanceId, OutboxId, SessionKey};
 use crate::ledger::{
     Born, CutTurn, Done, Ending, Fault, Knowledge, LedgerFacts, LeftChild, NoticeKind, OpenWork, PairRow, Paired, Question, Step, What,
     Word,
@@ -69,8 +69,8 @@ impl Handler<Left> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, Left { found, facts }: Left, ctx: &mut Context<Self>) {
-        let facts = match facts {
-            Ok(Knowledge::Facts(facts)) => facts,
+        let mut facts = match facts {
+            Ok(Knowledge::Facts(facts)) => *facts,
             Ok(_) => return,
             Err(fault) => {
                 tracing::error!(%fault, "the ledger cannot be read yet");
@@ -85,7 +85,13 @@ impl Handler<Left> for Supervisor {
             tracing::warn!(%reason, "the marker counts as unclean");
         }
         let at = self.clock.wall();
-        let ending = marker::judge(&found, &facts);
+        // What others left, in another life of this directory, says nothing.
+        let last = facts.last.as_mut();
+        self.remains = self.remains.take().filter(|remains| last.as_ref().is_some_and(|last| last.instance == remains.instance));
+        if let (Some(last), Some(remains)) = (last, &self.remains) {
+            last.take_in(remains);
+        }
+        let ending = marker::judge(&found, &facts, self.boot.as_deref());
         let crash_loop = self.settings.recovery.crash_loop;
         let starts = recovery::unclean_starts(&facts, ending.as_ref(), at, &crash_loop);
         self.sequence.skip_to(facts.last_seq);
@@ -100,7 +106,7 @@ impl Handler<Left> for Supervisor {
         self.start_adapters(recovery::patience(starts, &crash_loop));
         self.check_ready();
         let last = Last { ending, facts, starts };
-        tracing::info!(instance = %self.instance, last = ?last.ending, starts = last.starts, "gateway started");
+        tell_how_it_began(self.instance, &last);
         let me = ctx.address();
         self.ledger.ask(Question::Open, move |open| me.do_send(Opened { open, last }));
         let me = ctx.address();
@@ -116,11 +122,13 @@ impl Supervisor {
     /// Records this instance and how the last one ended: from here on its marker is consumed.
     fn record_birth(&mut self, predecessor: Option<Ending>, ctx: &mut Context<Self>) {
         let at = self.clock.wall();
-        let born = Born { instance: self.instance, version: self.version.clone(), predecessor, at };
-        let marker = self.marker.clone();
+        let (boot, remains) = (self.boot.clone(), self.remains.take());
+        let born = Born { instance: self.instance, version: self.version.clone(), boot, predecessor, remains, at };
+        let (marker, me) = (self.marker.clone(), ctx.address());
         self.ledger.must(Step::Born(born), move |result| {
             if result == Ok(Done::Ok) {
                 marker.do_send(RemoveMarker);
+                me.do_send(OnRecord);
             }
         });
         let max_attempts = self.settings.recovery.max_attempts;
@@ -130,6 +138,19 @@ impl Supervisor {
                 me.do_send(NotRecovered(unable.to_string()));
             }
         });
+    }
+}
+
+/// This life is on record.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct OnRecord;
+
+impl Handler<OnRecord> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: OnRecord, _: &mut Context<Self>) {
+        (self.bulletin)(Bulletin::Born);
     }
 }
 
@@ -219,7 +240,8 @@ impl Supervisor {
     /// From the last sign of the last life until now; `None` when the clock says nonsense.
     fn downtime(&self, last: &Last) -> Option<Duration> {
         let facts = last.facts.last.as_ref()?;
-        let ended = facts.ended.as_ref().map(|(at, ..)| *at).or(facts.phase.map(|(_, at)| at))?;
+        let ended = facts.ended.as_ref().map(|(at, ..)| *at);
+        let ended = ended.or(facts.words.as_ref().map(|words| words.at)).or(facts.phase.map(|(_, at)| at))?;
         self.clock.wall().since(ended)
     }
 
@@ -364,6 +386,18 @@ impl Handler<TakeUp> for Supervisor {
             }
         }
         self.run_again();
+    }
+}
+
+/// Tells the log how the last life ended; an operator looks at one that said no goodbye.
+fn tell_how_it_began(instance: InstanceId, last: &Last) {
+    let Some(ending) = &last.ending else { return tracing::info!(%instance, "gateway started for the first time") };
+    let why = last.facts.last.as_ref().and_then(|facts| facts.words.as_ref()).map(|words| words.cause.to_string());
+    match ending {
+        Ending::Clean | Ending::Unclean { .. } => tracing::info!(%instance, last = %ending, starts = last.starts, "gateway started"),
+        Ending::Killed { .. } => {
+            tracing::warn!(%instance, last = %ending, why, starts = last.starts, "gateway started after a life without a goodbye");
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use crate::agent::demo::Demo;
 use crate::children::{Child, Reaper};
 use crate::clock::{Clock, Wall};
 use crate::ids::{AdapterName, AgentName};
+use crate::last_words::Remains;
 use crate::ledger::memory::MemoryLedger;
 use crate::ledger::{Knowledge, Ledger, Question};
 use crate::marker::{Flag, Found};
@@ -53,6 +54,8 @@ pub struct World {
     left_out: Vec<AdapterName>,
     agents: HashMap<AgentName, Arc<dyn Agent>>,
     open: Open,
+    boot: Option<String>,
+    remains: Option<Remains>,
     flag: Option<Flag>,
     disk: Option<Disk>,
     latency: Duration,
@@ -89,6 +92,8 @@ impl World {
             left_out: Vec::new(),
             agents: HashMap::from([(AgentName::new("demo"), Arc::new(Demo) as Arc<dyn Agent>)]),
             open: Box::new(move || Box::new(ledger.shared())),
+            boot: None,
+            remains: None,
             flag: None,
             disk: None,
             latency: Duration::from_millis(1),
@@ -162,6 +167,16 @@ impl World {
     pub fn set_disk(&mut self, disk: Disk) {
         self.flag = Some(Flag::on(disk.clone(), "/state/clean"));
         self.disk = Some(disk);
+    }
+
+    /// The boot of the machine in which the next lives live.
+    pub fn set_boot(&mut self, boot: &str) {
+        self.boot = Some(boot.to_owned());
+    }
+
+    /// What the next life finds that the last one left beside the ledger.
+    pub fn leave(&mut self, remains: Remains) {
+        self.remains = Some(remains);
     }
 
     /// The clean-shutdown flag as it stands, where one is kept.
@@ -278,6 +293,8 @@ impl World {
             version: "world".into(),
             ledger: Box::new(Frail::new(CuttingLedger::new((self.open)(), knife.clone()), &self.condition)),
             place: Place::Inline(self.latency),
+            boot: self.boot.clone(),
+            remains: self.remains.take(),
             marker: self.flag.clone(),
             adapters: self.stages.iter().filter(here).map(|(set, stage)| (set.clone(), Arc::new(stage.clone()) as Arc<_>)).collect(),
             agents: self.agents.clone(),
@@ -297,7 +314,7 @@ impl World {
                     Bulletin::Phase(Phase::Quiesce | Phase::RollCall | Phase::Flush | Phase::Disconnect | Phase::Close) => {}
                     Bulletin::Phase(phase) => trace.note(time.wall(), phase.as_str(), ""),
                     Bulletin::Down(report) => trace.note(time.wall(), "down", report.verdict.to_string()),
-                    Bulletin::Ready | Bulletin::GoingDown { .. } | Bulletin::Lost(_) => {}
+                    Bulletin::Born | Bulletin::Ready | Bulletin::GoingDown { .. } | Bulletin::Lost(_) => {}
                 }
                 told.borrow_mut().push(bulletin);
             }),

@@ -96,7 +96,7 @@ fn a_stop_that_joins_a_restart_and_is_hurried() -> Scenario {
             let more = async {
                 life.pass(BRIEFLY).await;
                 let grace = Some(Duration::from_secs(20));
-                let stop = Shutdown { kind: ShutdownKind::Stop, grace, requested_by: RequestedBy::Operator, reason: None };
+                let stop = Shutdown { kind: ShutdownKind::Stop, grace, requested_by: RequestedBy::Operator(None), reason: None };
                 life.gateway.supervisor.do_send(stop);
                 life.pass(BRIEFLY).await;
                 life.gateway.supervisor.do_send(Hurry);

@@ -52,6 +52,7 @@ fn g11_a_gateway_that_hangs_is_ended_by_the_managers_watchdog_and_comes_back() {
     assert!(host.log().contains("instance="), "{second}");
     assert_eq!(host.property("NRestarts"), "1");
     assert!(host.run(&["journalctl", "--no-pager", "--unit=switchboard"]).out.contains("Watchdog timeout"));
+    assert_eq!(host.status().expect("it runs")["last_end"], "found hung while serving");
 }
 
 #[test]

@@ -86,5 +86,24 @@ fn g11_g28_a_gateway_that_hangs_in_stop_is_ended_and_its_end_known() {
     host.replace_program("2.1", "exec $real \"$@\"");
     host.done(&["systemctl", "start", "switchboard"]);
     let last = host.status().expect("it runs")["last_end"].as_str().expect("there was one").to_owned();
-    assert!(last.starts_with("killed while serving"), "{last}");
+    assert_eq!(last, "killed while serving: the service manager waited no longer");
+}
+
+#[test]
+fn g28_what_a_gateway_could_not_say_of_its_end_the_manager_does() {
+    let Some(host) = Host::serving(BRIEF) else { return };
+    host.tune("RestartSec=50ms");
+    let end = |signal: &str| {
+        let instance = host.instance().expect("ready");
+        host.done(&["kill", signal, &host.main_pid()]);
+        host.wait_for_successor(&instance);
+        let told: serde_json::Value = serde_json::from_str(&host.done(&["switchboard", "history", "--json"])).expect("JSON");
+        ["how", "said", "code"].map(|key| told["lives"][1][key].clone())
+    };
+    let seen = |signal: &str, result: &str| format!("killed by {signal}, as the service manager saw it: {result}").into();
+    assert_eq!(end("-KILL"), ["killed while serving".into(), seen("SIGKILL", "signal"), serde_json::Value::Null]);
+    let aborted = end("-ABRT")[1].clone();
+    assert!([seen("SIGABRT", "core-dump"), seen("SIGABRT", "signal")].contains(&aborted), "where cores may be written or not: {aborted}");
+    // It says itself that it wants to be restarted: the manager has nothing to add.
+    assert_eq!(end("-USR1"), ["restart, clean".into(), serde_json::Value::Null, 75.into()]);
 }

@@ -6,6 +6,7 @@ use super::Case;
 use super::script::{Script, alice, everybody};
 use crate::clock::Wall;
 use crate::ids::{InstanceId, Seq};
+use crate::last_words::{Cause, Death, LastWords, Remains};
 use crate::ledger::{
     Accepted, Born, Done, Ending, InstanceFacts, Knowledge, LedgerFacts, PairCode, PairRow, Paired, Question, Request, Settle, Step, Word,
 };
@@ -21,6 +22,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "the cursor is the account's", play: cursor },
     Case { name: "an instance is born once, and its last word stands", play: instances },
     Case { name: "unclean starts count back to the last clean one", play: unclean },
+    Case { name: "what an instance left beside the ledger is put to its row, and its own word stands", play: remains },
     Case { name: "a code lets one person in, once, while it lives", play: pairing },
     Case { name: "the newest hundred codes of an adapter are kept", play: codes },
     Case { name: "old lives are forgotten, but not the last ones", play: forgotten },
@@ -150,12 +152,13 @@ fn cursor(s: &mut Script) {
 
 fn born(s: &mut Script, number: u128, predecessor: Option<Ending>) -> Step {
     s.now = Wall(s.now.0 + 10);
-    Step::Born(Born { instance: InstanceId(Uuid::from_u128(number)), version: "1.0".into(), predecessor, at: s.now })
+    let instance = InstanceId(Uuid::from_u128(number));
+    Step::Born(Born { instance, version: "1.0".into(), boot: Some("boot".into()), predecessor, remains: None, at: s.now })
 }
 
 fn facts(s: &mut Script) -> LedgerFacts {
     match s.ask(&Question::Facts) {
-        Knowledge::Facts(facts) => facts,
+        Knowledge::Facts(facts) => *facts,
         other => panic!("{other:?}"),
     }
 }
@@ -187,10 +190,13 @@ fn instances(s: &mut Script) {
         instance,
         version: "1.0".into(),
         born: at,
+        boot: Some("boot".into()),
         phase: Some((Phase::Drain, at)),
         ended: Some((at, ShutdownKind::Stop, true, "clean".into())),
         predecessor: None,
         why: Some("restart; then stop".into()),
+        seen: None,
+        words: None,
     };
     let now = facts(s);
     s.same(now.last, Some(expected));
@@ -222,8 +228,57 @@ fn forgotten(s: &mut Script) {
     s.same(left, (7..=70).rev().collect());
 }
 
+fn remains(s: &mut Script) {
+    let known = |s: &mut Script| match s.ask(&Question::Instances { most: 10 }) {
+        Knowledge::Instances(lives) => lives,
+        other => panic!("{other:?}"),
+    };
+    let of = |number, cause: Option<Cause>| {
+        let words = cause.map(|cause| LastWords { at: Wall(7), code: Some(75), phase: Some(Phase::Flush), cause });
+        Some(Remains { instance: InstanceId(Uuid::from_u128(number)), seen: Wall(6), words })
+    };
+    let down = |verdict: &str| Cause::Down { kind: ShutdownKind::Restart, clean: false, verdict: verdict.into() };
+    let follow = |s: &mut Script, number, remains: Option<Remains>| {
+        let Step::Born(born) = born(s, number, None) else { unreachable!("as it was made") };
+        let step = Step::Born(Born { remains, ..born });
+        let done = s.step(step.clone());
+        s.same(done, Done::Ok);
+        s.again(step, Done::Lost);
+    };
+    follow(s, 1, None);
+    follow(s, 2, of(1, None));
+    follow(s, 3, of(2, Some(Cause::Hung)));
+    follow(s, 4, of(3, Some(down("the disk is full"))));
+    let (instance, at) = (InstanceId(Uuid::from_u128(4)), s.now);
+    s.step(Step::Ended { instance, clean: true, kind: ShutdownKind::Stop, verdict: "clean".into(), at });
+    follow(s, 5, of(4, Some(down("another"))));
+    // Of nobody who is known: it changes nothing. Nor does one of whom less is known than before.
+    follow(s, 6, of(9, Some(Cause::Overdue)));
+    follow(s, 7, of(4, None));
+    let lives = known(s);
+    let told: Vec<_> =
+        lives.iter().rev().map(|life| (life.seen, life.words.as_ref().map(|words| &words.cause), life.ended.as_ref())).collect();
+    let (hung, full, other) = (Cause::Hung, down("the disk is full"), down("another"));
+    let unrecorded = (Wall(7), ShutdownKind::Restart, false, "the disk is full".to_owned());
+    let recorded = (at, ShutdownKind::Stop, true, "clean".to_owned());
+    let seen = Some(Wall(6));
+    let nothing = (None, None, None);
+    s.same(
+        told,
+        vec![
+            (seen, None, None),
+            (seen, Some(&hung), None),
+            (seen, Some(&full), Some(&unrecorded)),
+            (seen, Some(&other), Some(&recorded)),
+            nothing,
+            nothing,
+            nothing,
+        ],
+    );
+}
+
 fn unclean(s: &mut Script) {
-    let killed = || Some(Ending::Killed { phase: None });
+    let killed = || Some(Ending::Killed { phase: None, by: Death::Unknown });
     let mut starts = Vec::new();
     for (number, predecessor) in [(1, None), (2, killed()), (3, Some(Ending::Clean)), (4, killed()), (5, killed())] {
         let step = born(s, number, predecessor);

@@ -16,7 +16,7 @@ impl Books {
     /// Answers a question.
     pub(super) fn answer(&self, question: &Question) -> Knowledge {
         match question {
-            Question::Facts => Knowledge::Facts(self.facts()),
+            Question::Facts => Knowledge::Facts(Box::new(self.facts())),
             Question::Open => Knowledge::Open(Box::new(self.open())),
             Question::Cursor(account) => Knowledge::Cursor(self.cursors.get(account).cloned()),
             Question::Undelivered(adapter) => Knowledge::Outbox(self.undelivered(adapter)),

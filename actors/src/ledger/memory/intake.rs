@@ -21,9 +21,15 @@ impl Books {
             born: born.at,
             phase: None,
             ended: None,
+            boot: born.boot.clone(),
             predecessor: born.predecessor.clone(),
             why: None,
+            seen: None,
+            words: None,
         });
+        if let Some(remains) = &born.remains {
+            self.instances.iter_mut().for_each(|known| known.take_in(remains));
+        }
         Done::Ok
     }
 

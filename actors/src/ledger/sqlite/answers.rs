@@ -25,7 +25,7 @@ impl Book {
     /// Answers a question.
     pub(super) fn answer(&self, question: &Question) -> rusqlite::Result<Knowledge> {
         Ok(match question {
-            Question::Facts => Knowledge::Facts(self.facts()?),
+            Question::Facts => Knowledge::Facts(Box::new(self.facts()?)),
             Question::Open => Knowledge::Open(Box::new(self.open_work()?)),
             Question::Cursor(account) => {
                 let sql = "SELECT cursor FROM account WHERE name = ?1";
@@ -67,7 +67,8 @@ impl Book {
     }
 
     fn instances(&self, most: u32) -> rusqlite::Result<Vec<InstanceFacts>> {
-        let sql = "SELECT uuid, version, born, phase, phase_at, ended_at, ended_kind, ended_clean, verdict, predecessor, why
+        let sql =
+            "SELECT uuid, version, born, phase, phase_at, ended_at, ended_kind, ended_clean, verdict, predecessor, why, boot, seen, words
              FROM instance ORDER BY id DESC LIMIT ?1";
         self.all(sql, [most], |row| {
             let phase = row.get::<_, Option<i64>>(4)?.map(|at| Ok::<_, rusqlite::Error>((rows::word(row, 3)?, Wall(at)))).transpose()?;
@@ -82,6 +83,9 @@ impl Book {
                 ended,
                 predecessor,
                 why: row.get(10)?,
+                boot: row.get(11)?,
+                seen: row.get::<_, Option<i64>>(12)?.map(Wall),
+                words: row.get_ref(13)?.as_str_or_null()?.map(|_| rows::json(row, 13)).transpose()?,
             })
         })
     }

@@ -7,6 +7,7 @@ use super::{Book, Outcome, Stop};
 use crate::agent::Entry;
 use crate::clock::Wall;
 use crate::ids::{Account, AdapterName, Cursor, InstanceId, Seq, SessionKey, TurnId, UserId};
+use crate::last_words::{LastWords, Remains};
 use crate::ledger::{Accept, Accepted, Born, Done, OutboxRow, PairCode, Request, Settle, TurnState};
 use crate::shutdown::{Phase, ShutdownKind};
 
@@ -16,9 +17,30 @@ const CODES: u32 = 100;
 impl Book {
     pub(super) fn born(&mut self, born: &Born) -> Outcome {
         let predecessor = born.predecessor.as_ref().map(serde_json::to_string).transpose()?;
-        let sql = "INSERT INTO instance (uuid, version, born, predecessor) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
-        let values = params![born.instance.to_string(), born.version, born.at.0, predecessor];
-        Ok(hit(self.conn.prepare_cached(sql)?.execute(values)?))
+        let sql = "INSERT INTO instance (uuid, version, born, predecessor, boot) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
+        let values = params![born.instance.to_string(), born.version, born.at.0, predecessor, born.boot];
+        let done = hit(self.conn.prepare_cached(sql)?.execute(values)?);
+        if let (Done::Ok, Some(remains)) = (&done, &born.remains) {
+            self.take_in(remains)?;
+        }
+        Ok(done)
+    }
+
+    /// Puts what an instance left beside the ledger to its row, whose own word on its end stands.
+    fn take_in(&self, remains: &Remains) -> Result<(), Stop> {
+        let (words, goodbye) = (remains.words.as_ref(), remains.words.as_ref().and_then(LastWords::goodbye));
+        let words = words.map(serde_json::to_string).transpose()?;
+        let (at, kind, clean, verdict) = match goodbye {
+            Some((at, kind, clean, verdict)) => (Some(at.0), Some(kind.text()), Some(clean), Some(verdict)),
+            None => (None, None, None, None),
+        };
+        // What an UPDATE reads is what was there before it.
+        let sql = "UPDATE instance SET seen = ?2, words = coalesce(?3, words), ended_at = coalesce(ended_at, ?4),
+             ended_kind = iif(ended_at IS NULL, ?5, ended_kind), ended_clean = iif(ended_at IS NULL, ?6, ended_clean),
+             verdict = iif(ended_at IS NULL, ?7, verdict) WHERE uuid = ?1";
+        let values = params![remains.instance.to_string(), remains.seen.0, words, at, kind, clean, verdict];
+        self.conn.prepare_cached(sql)?.execute(values)?;
+        Ok(())
     }
 
     pub(super) fn phase(&mut self, instance: InstanceId, phase: Phase, at: Wall) -> Outcome {

@@ -28,6 +28,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 2, oldest_reader: 2, sql: APPROVALS_AND_CHILDREN },
     Migration { number: 3, oldest_reader: 2, sql: HISTORY },
     Migration { number: 4, oldest_reader: 2, sql: UNSURE },
+    Migration { number: 5, oldest_reader: 2, sql: REMAINS },
 ];
 
 /// What is open is found through partial indexes that hold everything recovery asks for: they stay as small as the open work, and
@@ -118,6 +119,13 @@ ALTER TABLE instance ADD COLUMN why TEXT;
 const UNSURE: &str = "
 ALTER TABLE outbox ADD COLUMN unsure INTEGER NOT NULL DEFAULT 0;
 UPDATE outbox SET unsure = 1 WHERE state NOT IN ('sent', 'dead') AND state = 'unknown';
+";
+
+/// Which boot of the machine an instance lived in, when it was last seen, and its last words.
+const REMAINS: &str = "
+ALTER TABLE instance ADD COLUMN boot TEXT;
+ALTER TABLE instance ADD COLUMN seen INTEGER;
+ALTER TABLE instance ADD COLUMN words TEXT;
 ";
 
 /// What the meta table says.

@@ -45,7 +45,7 @@ fn fill(ledger: &mut SqliteLedger, from: u64, to: u64) {
 
 fn facts(ledger: &mut SqliteLedger) -> LedgerFacts {
     match ledger.ask(&Question::Facts) {
-        Ok(Knowledge::Facts(facts)) => facts,
+        Ok(Knowledge::Facts(facts)) => *facts,
         other => panic!("{other:?}"),
     }
 }

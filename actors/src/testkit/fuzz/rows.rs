@@ -41,7 +41,7 @@ pub fn one_rows(data: &[u8]) {
 /// A start, everything that can be asked, an end.
 fn live_in(mut ledger: SqliteLedger) {
     let (instance, at) = (InstanceId(Uuid::from_u128(99)), Wall(2_000));
-    let born = Born { instance, version: "0".into(), predecessor: None, at };
+    let born = Born { instance, version: "0".into(), boot: None, predecessor: None, remains: None, at };
     let _ = ledger.commit(&[Step::Born(born), Step::Recover { instance, max_attempts: 3, at }]);
     let chat = ChatId::new("web", "room");
     let questions = [
