@@ -32,6 +32,7 @@ use switchboard_actors::shutdown::Phase;
 
 use crate::false_starts;
 use crate::state_dir::StateDir;
+use crate::update::process;
 
 /// How often it is written that this life lasts: a life that was killed is known to have lasted that exactly.
 const EVERY: Duration = Duration::from_secs(10);
@@ -215,7 +216,7 @@ pub fn lasts(state: &StateDir) -> bool {
     let bytes = std::fs::read(state.life()).unwrap_or_default();
     let Some(sign) = bytes.get(..SIGN).and_then(whole::<Sign>) else { return false };
     let lately = Clock::system().wall().since(sign.seen).is_some_and(|ago| ago < 3 * EVERY);
-    lately && read(state).is_some_and(|left| left.words.is_none()) && Path::new(&format!("/proc/{}", sign.pid)).exists()
+    lately && read(state).is_some_and(|left| left.words.is_none()) && process::is_there(sign.pid)
 }
 
 /// A line of JSON in so many bytes; none when it does not fit. Torn, it is no JSON any more.

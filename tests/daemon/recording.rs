@@ -254,6 +254,15 @@ fn g28_each_way_to_die_is_on_record_and_the_next_life_tells_it() {
 }
 
 #[test]
+fn g28_a_killed_gateway_whose_parent_has_not_looked_yet_is_told_as_killed() {
+    let home = Home::with_demo("");
+    let gateway = home.start();
+    gateway.signal(Signal::SIGKILL);
+    until("its end", || (history(&home)[0]["how"] == "killed while serving").then_some(()));
+    gateway.kill();
+}
+
+#[test]
 fn g28_starts_that_come_to_nothing_are_on_record() {
     let home = Home::with_demo("");
     let gateway = home.start();
