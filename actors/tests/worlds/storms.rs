@@ -1,7 +1,7 @@
 //! Very many at once: the outcomes of a shutdown still add up, a flood in one chat is no other chat's business, a crash loop says nothing twice, and
 //! of a thousand that come back one that hangs holds up nobody.
 //!
-//! `SWITCHBOARD_STORM=100000 cargo test -p switchboard-actors --test worlds storms` is the whole storm, in 20 seconds.
+//! `SWITCHBOARD_STORM=100000 cargo test -p switchboard-actors --test worlds storms` is the whole storm, in half a minute.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
