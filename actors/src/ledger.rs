@@ -8,21 +8,22 @@
 #[cfg(any(test, feature = "testkit"))]
 pub mod contract;
 pub mod memory;
+pub mod post;
 pub mod questions;
 pub mod sqlite;
 pub mod steps;
 mod transcript;
+pub mod turn;
 mod undo;
 pub mod writer;
 
+pub use post::{Fate, NoticeKind, OutboxRow, OutboxState, What, Word};
 pub use questions::{
     CutTurn, InstanceFacts, Knowledge, LedgerFacts, LeftChild, OpenCommand, OpenRequest, OpenWork, PairRow, Paired, Question, RoomLine,
     SessionView, TurnRow, WaitingSession,
 };
-pub use steps::{
-    Accept, Accepted, Born, Clear, Done, End, Ending, Fate, Finish, NoticeKind, OutboxRow, OutboxState, PairCode, Request, Resume, Settle,
-    Start, Started, Step, Take, TurnState, What, Word,
-};
+pub use steps::{Accept, Accepted, Born, Clear, Done, Ending, PairCode, Request, Settle, Step};
+pub use turn::{End, Finish, Resume, Start, Started, Take, TurnState};
 
 /// An engine that keeps the ledger. Synchronous: it lives on a thread of its own, or inline in a world.
 pub trait Ledger: Send + 'static {

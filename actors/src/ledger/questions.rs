@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::steps::{Ending, OutboxRow, OutboxState, Request, TurnState};
+use super::{Ending, OutboxRow, OutboxState, Request, TurnState};
 use crate::children::Child;
 use crate::clock::Wall;
 use crate::ids::{Account, AdapterName, ChatId, Cursor, InstanceId, OutboxId, Seq, SessionKey, TurnId, UserId};

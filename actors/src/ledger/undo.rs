@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::steps::TurnState;
+use super::TurnState;
 use crate::clock::Wall;
 use crate::ids::{InstanceId, Seq, TurnId};
 

@@ -3,7 +3,7 @@
 use super::books::{Books, Posted, clash};
 use crate::clock::Wall;
 use crate::ids::{OutboxId, TurnId};
-use crate::ledger::steps::NEVER;
+use crate::ledger::post::NEVER;
 use crate::ledger::{Done, Fate, OutboxRow, OutboxState, TurnState, What};
 
 impl Books {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::books::{Books, InboxState, is_cut, is_open};
 use crate::clock::Wall;
 use crate::ids::{AdapterName, ChatId, OutboxId, Seq, SessionKey, TurnId};
-use crate::ledger::steps::NEVER;
+use crate::ledger::post::NEVER;
 use crate::ledger::{Done, OutboxState, TurnState, What};
 
 /// Instances that are kept whatever their age: the crash-loop count reads 32 of them.

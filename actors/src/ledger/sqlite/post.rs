@@ -7,7 +7,7 @@ use super::rows::{self, Text, found, int};
 use super::{Book, Outcome, Stop};
 use crate::clock::Wall;
 use crate::ids::{OutboxId, TurnId};
-use crate::ledger::steps::NEVER;
+use crate::ledger::post::NEVER;
 use crate::ledger::{Done, Fate, NoticeKind, OutboxRow, OutboxState, What, Word};
 
 /// A reply that still has to reach its chat (of `outbox o`); drafts only once no running turn will finish them.

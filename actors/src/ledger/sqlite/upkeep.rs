@@ -7,7 +7,7 @@ use super::rows::{self, found, int};
 use super::{Book, Outcome};
 use crate::clock::Wall;
 use crate::ids::{AdapterName, TurnId};
-use crate::ledger::steps::NEVER;
+use crate::ledger::post::NEVER;
 use crate::ledger::{Done, TurnState};
 
 /// Instances that are kept whatever their age: the crash-loop count reads 32 of them.
