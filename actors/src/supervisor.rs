@@ -435,8 +435,13 @@ impl Supervisor {
         const MOST: usize = 4096;
         let (now, idle) = (self.clock.now(), self.settings.session.idle_after);
         if matches!(self.stage, Stage::Serving) {
-            let quiet = |entry: &&Entry| entry.leaving.is_none() && entry.running.is_none() && now.since(entry.last) >= idle;
-            for entry in self.books.sessions.values().filter(quiet).take(MOST) {
+            let quiet = |(_, entry): &(&Arc<SessionKey>, &Entry)| {
+                entry.leaving.is_none() && entry.running.is_none() && now.since(entry.last) >= idle
+            };
+            // In one order, so that a world that is played again goes as it went.
+            let mut quiet: Vec<_> = self.books.sessions.iter().filter(quiet).take(MOST).collect();
+            quiet.sort_unstable_by_key(|(key, _)| *key);
+            for (_, entry) in quiet {
                 entry.addr.do_send(Doze);
             }
         }

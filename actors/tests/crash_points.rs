@@ -8,18 +8,26 @@
 mod aftermath;
 #[path = "crash_points/approvals.rs"]
 mod approvals;
+#[path = "crash_points/at_rest.rs"]
+mod at_rest;
 #[path = "crash_points/children.rs"]
 mod children;
 #[path = "crash_points/fates.rs"]
 mod fates;
+#[path = "crash_points/goodbyes.rs"]
+mod goodbyes;
 #[path = "crash_points/guarantees.rs"]
 mod guarantees;
 #[path = "crash_points/marks.rs"]
 mod marks;
+#[path = "crash_points/order.rs"]
+mod order;
 #[path = "crash_points/player.rs"]
 mod player;
 #[path = "crash_points/random.rs"]
 mod random;
+#[path = "crash_points/recoveries.rs"]
+mod recoveries;
 #[path = "crash_points/requests.rs"]
 mod requests;
 #[path = "crash_points/scenario.rs"]
@@ -42,8 +50,17 @@ use libtest_mimic::{Arguments, Failed, Trial};
 fn main() -> ExitCode {
     // Agents and ledgers panic as they are asked to, thousands of times; what fails a trial is told by it.
     std::panic::set_hook(Box::new(|panic| LAST.set(panic.to_string())));
-    let scenarios =
-        [turns::all(), shutdowns::all(), marks::all(), requests::all(), approvals::all(), children::all(), troubles::all()].concat();
+    let scenarios = [
+        turns::all(),
+        shutdowns::all(),
+        marks::all(),
+        requests::all(),
+        approvals::all(),
+        children::all(),
+        recoveries::all(),
+        troubles::all(),
+    ]
+    .concat();
     let points = scenarios.into_iter().map(|(name, make)| trial(name.to_owned(), move || make().check(name)));
     let worlds = random::all().into_iter().map(|(name, check)| trial(name, check));
     let arguments = Arguments::from_args();

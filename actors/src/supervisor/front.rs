@@ -394,10 +394,11 @@ impl Supervisor {
         });
     }
 
-    /// Cuts every turn that runs, and tells who asked for it. Their closing is each session's own step.
+    /// Cuts every turn that runs, the longest-running first, and tells who asked for it. Their closing is each session's own step.
     fn stop_all(&mut self, before: Seq, ctx: &mut Context<Self>) -> usize {
-        let running: Vec<_> = self.books.running().map(|(key, _)| key.clone()).collect();
-        for key in &running {
+        let mut running: Vec<_> = self.books.running().map(|(key, since)| (since, key.clone())).collect();
+        running.sort();
+        for (_, key) in &running {
             if let Some(entry) = self.books.sessions.get(key) {
                 entry.addr.do_send(Halt(before));
             }

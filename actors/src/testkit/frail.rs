@@ -47,7 +47,7 @@ impl Condition {
         }
     }
 
-    fn is(&self, health: Health) -> bool {
+    pub(super) fn is(&self, health: Health) -> bool {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) == health
     }
 }

@@ -104,6 +104,11 @@ impl Stage {
         Abilities { edits: false, idempotent: false, max_units: 4096 }
     }
 
+    /// What it is called.
+    pub fn name(&self) -> &AdapterName {
+        &self.shared.name
+    }
+
     /// What it can do.
     pub fn abilities(&self) -> Abilities {
         self.shared.abilities
@@ -126,8 +131,9 @@ impl Stage {
         let delivery = known.cloned().unwrap_or_else(|| DeliveryId::new(number.to_string()));
         let group = state.groups.contains(&RoomId::new(room));
         self.shared.trace.note(state.clock.wall(), format!("{user} in {room}"), text);
-        let event = Event::Said { delivery: delivery.clone(), room: RoomId::new(room), user: UserId::new(user), text: text.into() };
-        state.knife.note(event);
+        let stage = self.shared.name.clone();
+        let (to, by) = (RoomId::new(room), UserId::new(user));
+        state.knife.note(Event::Said { stage, delivery: delivery.clone(), room: to, user: by, text: text.into() });
         let said = Said {
             room: RoomId::new(room),
             thread: None,
@@ -326,7 +332,7 @@ impl Ear {
         self.offered.retain(|inbound| again.contains(&inbound.cursor));
         let knife = self.stage.knife();
         for inbound in accepted {
-            knife.note(Event::Accepted(inbound.delivery));
+            knife.note(Event::Accepted(self.stage.shared.name.clone(), inbound.delivery));
         }
         self.stage.point(|| format!("after the receipt of {names}")).await;
     }
@@ -346,7 +352,7 @@ impl Listener for Ear {
             state.pending.drain(..).partition(|inbound| inbound.cursor.as_ref().map_or(0, place) <= read);
         state.pending = kept;
         for inbound in forgotten {
-            state.knife.note(Event::Accepted(inbound.delivery));
+            state.knife.note(Event::Accepted(self.stage.shared.name.clone(), inbound.delivery));
         }
     }
 
@@ -367,7 +373,7 @@ impl Drop for Ear {
             offered
         } else {
             for inbound in offered.into_iter().filter(|inbound| unaccepted.iter().all(|open| open.cursor != inbound.cursor)) {
-                state.knife.note(Event::Accepted(inbound.delivery));
+                state.knife.note(Event::Accepted(self.stage.shared.name.clone(), inbound.delivery));
             }
             unaccepted
         };

@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use super::cuts::{Chronicle, CuttingLedger, Disk, Event, Knife};
-use super::frail::{Condition, Frail};
+use super::frail::{Condition, Frail, Health};
 use super::processes::Processes;
 use super::stage::Stage;
 use super::trace::Trace;
@@ -34,6 +34,8 @@ const ORIGIN: Wall = Wall(1_000_000_000_000);
 
 /// Whatever a test waits for comes within this time of a world, or never.
 const PATIENCE: Duration = Duration::from_secs(3600);
+/// Nobody waits longer for a life whose ledger is ill.
+const LONG_ENOUGH_TO_BE_READY: Duration = Duration::from_secs(5);
 /// Read once: thousands of worlds begin with them.
 static DEFAULTS: LazyLock<Settings> = LazyLock::new(Settings::defaults);
 
@@ -69,6 +71,8 @@ pub struct Life {
     pub gateway: Gateway,
     /// The time of this life.
     pub clock: Clock,
+    /// How its ledger is.
+    pub condition: Condition,
     stages: HashMap<AdapterName, Stage>,
     bulletins: Rc<RefCell<Vec<Bulletin>>>,
 }
@@ -230,9 +234,7 @@ impl World {
         let result = local.block_on(&runtime, async {
             let life = self.begin(&power);
             let played = async {
-                // Somebody's wish that it goes may have waited for it: then it may never come to be ready.
-                life.until(|bulletins| bulletins.iter().any(|bulletin| matches!(bulletin, Bulletin::Ready | Bulletin::GoingDown { .. })))
-                    .await;
+                life.begun().await;
                 let result = play(&life).await;
                 if let Some(report) = life.report() {
                     expect_the_whole_census(&report);
@@ -270,8 +272,14 @@ impl World {
     ///
     /// # Panics
     /// When it cannot be read.
-    pub fn ask(&mut self, question: &Question) -> Knowledge {
-        (self.open)().ask(question).expect("a ledger that nobody writes can be read")
+    pub fn ask(&mut self, questions: &[Question]) -> Vec<Knowledge> {
+        let mut ledger = (self.open)();
+        questions.iter().map(|question| ledger.ask(question).expect("a ledger that nobody writes can be read")).collect()
+    }
+
+    /// Every platform.
+    pub fn stages(&self) -> impl Iterator<Item = &Stage> {
+        self.stages.iter().map(|(_, stage)| stage)
     }
 
     fn begin(&mut self, knife: &Knife) -> Life {
@@ -320,7 +328,7 @@ impl World {
             }),
         });
         let stages = self.stages.iter().map(|(set, stage)| (set.name.clone(), stage.clone())).collect();
-        Life { gateway, clock, stages, bulletins }
+        Life { gateway, clock, condition: self.condition.clone(), stages, bulletins }
     }
 }
 
@@ -356,6 +364,11 @@ impl Life {
     /// When there is none of this name.
     pub fn stage(&self, name: &str) -> &Stage {
         self.stages.get(&AdapterName::new(name)).expect("a stage of this world")
+    }
+
+    /// Every platform.
+    pub fn stages(&self) -> impl Iterator<Item = &Stage> {
+        self.stages.values()
     }
 
     /// Lets everything happen that needs no time to speak of: a tenth of a second.
@@ -439,6 +452,22 @@ impl Life {
             self.pass(Duration::from_millis(1)).await;
         }
         assert!(seen(&self.bulletins.borrow()), "nothing of the kind was ever told; {:?}", self.bulletins.borrow());
+    }
+
+    /// It is ready, or never will be: somebody's wish that it goes may have waited for it, or its ledger is ill.
+    async fn begun(&self) {
+        let begun = |told: &[Bulletin]| told.iter().any(|bulletin| matches!(bulletin, Bulletin::Ready | Bulletin::GoingDown { .. }));
+        let ill = async {
+            self.pass(LONG_ENOUGH_TO_BE_READY).await;
+            while self.condition.is(Health::Well) {
+                self.pass(LONG_ENOUGH_TO_BE_READY).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.until(begun) => {}
+            () = ill => {}
+        }
     }
 
     /// Everybody who lived is gone.

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 use switchboard_actors::children::Child;
-use switchboard_actors::ledger::{Done, Knowledge, Question, Step};
+use switchboard_actors::ledger::{Done, Step};
 use switchboard_actors::shutdown::ShutdownKind;
-use switchboard_actors::testkit::cuts::{Event, Fact};
+use switchboard_actors::testkit::cuts::Event;
 use switchboard_actors::testkit::tripwire::Tripwire;
-use switchboard_actors::testkit::world::{Life, World};
+use switchboard_actors::testkit::world::Life;
 
+use crate::at_rest::AtRest;
 use crate::fates::last_life;
 use crate::guarantees::Evidence;
 use crate::scenario::{Named, Scenario, scenarios};
@@ -97,8 +98,7 @@ fn children_at_a_restart_that_a_turn_asks_for() -> Scenario {
 
 /// G9: whoever works for an agent while the gateway is gone is on record, so that the next start finds it; and a life that said goodbye left
 /// nobody behind.
-pub(crate) fn g09_who_is_at_work_is_on_record(world: &mut World, facts: &[Fact]) -> usize {
-    let at_work = world.processes.at_work();
+pub(crate) fn g09_who_is_at_work_is_on_record(AtRest { facts, open, at_work, .. }: &AtRest) -> usize {
     if at_work.is_empty() {
         return 0;
     }
@@ -111,8 +111,7 @@ pub(crate) fn g09_who_is_at_work_is_on_record(world: &mut World, facts: &[Fact])
             |child: &Child| of_it().any(|fact| matches!(&fact.event, Event::Committed(Step::Child { child: its, .. }, _) if its == child));
         assert!(!at_work.iter().any(|(child, ..)| well || its(child)), "G9: life {last} said goodbye, and left {at_work:?}");
     }
-    let Knowledge::Open(open) = world.ask(&Question::Open) else { panic!("the ledger lists what is open") };
-    for (child, _, turn) in &at_work {
+    for (child, _, turn) in at_work {
         assert!(
             open.children.iter().any(|left| (&left.child, &left.turn) == (child, turn)),
             "G9: {child:?} works for turn {turn}, and is not on record: {:?}",

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use switchboard_actors::ids::{DeliveryId, OutboxId, RoomId, Seq, SessionKey, TurnId};
+use switchboard_actors::ids::{AdapterName, DeliveryId, OutboxId, RoomId, Seq, SessionKey, TurnId};
 use switchboard_actors::ledger::{Accept, Accepted, Clear, Done, End, Finish, Start, Started, Step, Word};
 use switchboard_actors::shutdown::Phase;
 use switchboard_actors::testkit::cuts::{Event, Fact};
@@ -81,7 +81,7 @@ impl Fates {
         let (text, state) = match &accept.what {
             Accepted::Message { text } => (text.clone(), State::Waiting),
             // Its words are not kept.
-            Accepted::Refused { .. } => (accept.delivery.to_string(), State::Refused),
+            Accepted::Refused { .. } => (format!("{}/{}", accept.account, accept.delivery), State::Refused),
             Accepted::Retry | Accepted::Decision { .. } | Accepted::Command { .. } | Accepted::Request(_) => return,
         };
         let name = text.split_whitespace().next().unwrap_or_default().to_owned();
@@ -146,8 +146,8 @@ impl Fates {
 /// G1: every message is answered, by one turn; or was closed by its sender, or its chat knows why not. A command is taken in, too.
 pub(crate) fn g01_everything_is_answered(evidence: &Evidence) -> usize {
     for fact in &evidence.facts {
-        if let Event::Said { delivery, room, text, .. } = &fact.event {
-            assert!(evidence.was_taken_in(delivery), "G1: {text:?} in {room} was never accepted");
+        if let Event::Said { stage, delivery, room, text, .. } = &fact.event {
+            assert!(evidence.was_taken_in(stage, delivery), "G1: {text:?} in {room} was never accepted");
         }
     }
     let mut fates = Fates::default();
@@ -168,8 +168,9 @@ pub(crate) fn g01_everything_is_answered(evidence: &Evidence) -> usize {
 }
 
 impl Evidence {
-    fn was_taken_in(&self, delivery: &DeliveryId) -> bool {
-        self.facts.iter().any(|fact| matches!(&fact.event, Event::Accepted(accepted) if accepted == delivery))
+    fn was_taken_in(&self, stage: &AdapterName, delivery: &DeliveryId) -> bool {
+        let receipt = Event::Accepted(stage.clone(), delivery.clone());
+        self.facts.iter().any(|fact| fact.event == receipt)
     }
 
     /// The rows in which each message was answered, as its chat was shown them.

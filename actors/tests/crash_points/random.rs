@@ -25,7 +25,8 @@ use switchboard_actors::testkit::stage::{Mood, Stage};
 use switchboard_actors::testkit::trace::Trace;
 use switchboard_actors::testkit::world::{Life, World};
 
-use crate::aftermath::{Rest, come_to_rest};
+use crate::aftermath::{Rest, all_is_well_again, come_to_rest};
+use crate::at_rest::check_at_rest;
 use crate::fates::last_life;
 use crate::guarantees::{self, Evidence};
 use crate::player::Player;
@@ -33,6 +34,8 @@ use crate::tally;
 
 /// Worlds that are played unless `WORLDS` says otherwise.
 const WORLDS: u64 = 600;
+/// Worlds that are played twice and compared.
+const REPEATED: u64 = 150;
 /// A smaller world is looked for so often.
 const SHRINK: u32 = 400;
 /// The room that several people share.
@@ -241,20 +244,19 @@ impl Notes {
 }
 
 /// Plays a script to its end, and checks every promise.
-fn play(script: &Script, folder: &std::path::Path) -> String {
+fn play(script: &Script, folder: &std::path::Path, seen: impl FnOnce(String)) -> String {
     let (mut world, player) = open(&script.set, folder);
     let _hush = Hush(world.trace.clone(), world.chronicle.clone());
     let mut notes = Notes::default();
     for chapter in &script.lives {
         let number = last_life(&world.chronicle.facts()) + 1;
         notes.note(number);
-        let condition = world.condition();
         world.life_until(chapter.cut, async |life| {
             for act in &chapter.acts {
                 if life.report().is_some() {
                     return;
                 }
-                perform(act, life, &condition, &mut notes, number).await;
+                perform(act, life, &mut notes, number).await;
                 notes.note(number);
             }
             if let End::Down(kind) = chapter.end
@@ -265,30 +267,29 @@ fn play(script: &Script, folder: &std::path::Path) -> String {
                 life.down().await;
             }
         });
-        guarantees::check_at_rest(&mut world);
+        check_at_rest(&mut world);
         world.pass(Duration::from_secs(2));
     }
     player.calm_down();
-    world.condition().set(Health::Well);
-    let stage = world.stage("stage");
-    stage.set_mood(|mood| *mood = Mood::default());
-    let report = recover(&mut world, &stage, &mut notes);
+    all_is_well_again(&world);
+    let report = recover(&mut world, &mut notes);
     let mut evidence = Evidence::gather(&world, &player, script.set.keyed);
     (evidence.troubled, evidence.asked_to_end) = (notes.troubled, notes.asked_to_end);
     evidence.interrupting = script.set.busy == Busy::Interrupt;
     guarantees::check(&evidence, &report);
+    seen(world.text());
     told(&world.trace, &world.chronicle)
 }
 
-fn recover(world: &mut World, stage: &Stage, notes: &mut Notes) -> switchboard_actors::shutdown::ShutdownReport {
+fn recover(world: &mut World, notes: &mut Notes) -> switchboard_actors::shutdown::ShutdownReport {
     for _ in 0..12 {
         world.pass(Duration::from_secs(600));
         notes.asked_to_end.insert(last_life(&world.chronicle.facts()) + 1);
         let rest = world.life(async |life| {
             life.gateway.supervisor.do_send(Resume);
-            come_to_rest(life, stage).await
+            come_to_rest(life).await
         });
-        guarantees::check_at_rest(world);
+        check_at_rest(world);
         if let Rest::Quiet(report) = rest {
             return report;
         }
@@ -296,7 +297,7 @@ fn recover(world: &mut World, stage: &Stage, notes: &mut Notes) -> switchboard_a
     panic!("twelve lives were not enough to come to rest");
 }
 
-async fn perform(act: &Act, life: &Life, condition: &switchboard_actors::testkit::frail::Condition, notes: &mut Notes, number: usize) {
+async fn perform(act: &Act, life: &Life, notes: &mut Notes, number: usize) {
     let stage = life.stage("stage");
     match act {
         Act::Say { room, user, how } => {
@@ -317,7 +318,7 @@ async fn perform(act: &Act, life: &Life, condition: &switchboard_actors::testkit
         }
         Act::Disk(health) => {
             notes.ledger_ill = *health != Health::Well;
-            condition.set(*health);
+            life.condition.set(*health);
         }
         Act::Ask(kind, grace) => {
             notes.asked_to_end.insert(number);
@@ -387,6 +388,26 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
 
+/// A number repeats its world to the letter: what is spread at random is spread by it.
+fn a_number_repeats_its_world() {
+    for number in 0..REPEATED {
+        let (_, tree) = world_of(number);
+        let script = tree.current();
+        let once = || traced(&script, number);
+        assert_eq!(once(), once(), "WORLD={number} is another world each time");
+    }
+    tally::add("random worlds played twice alike", usize::try_from(REPEATED).expect("a few"));
+}
+
+/// What somebody outside could see of a world.
+fn traced(script: &Script, number: u64) -> String {
+    fastrand::seed(number);
+    let folder = crate::scenario::folder();
+    let mut text = String::new();
+    play(script, folder.path(), |trace| text = trace);
+    text
+}
+
 /// The world of this number.
 fn world_of(number: u64) -> (TestRunner, impl ValueTree<Value = Script>) {
     let mut seed = [0; 32];
@@ -406,7 +427,8 @@ fn check(numbers: impl Iterator<Item = u64>) {
         let (whole, story) = (tree.current().text(), std::cell::RefCell::default());
         let played = runner.run_one(tree, |script| {
             let folder = crate::scenario::folder();
-            let played = catch_unwind(AssertUnwindSafe(|| play(&script, folder.path())));
+            fastrand::seed(number);
+            let played = catch_unwind(AssertUnwindSafe(|| play(&script, folder.path(), drop)));
             played.map(|played| _ = story.replace(played)).map_err(|panic| TestCaseError::fail(words_of(panic.as_ref())))
         });
         if let Err(TestError::Fail(reason, script)) = played {
@@ -434,5 +456,6 @@ fn quarter(of: u64) {
 /// All of them, in as many parts as may be played at the same time.
 pub(crate) fn all() -> Vec<(String, fn())> {
     let parts: [fn(); 4] = [|| quarter(0), || quarter(1), || quarter(2), || quarter(3)];
-    parts.into_iter().zip(1..).map(|(part, number)| (format!("random_worlds_{number}_of_4"), part)).collect()
+    let parts = parts.into_iter().zip(1..).map(|(part, number)| (format!("random_worlds_{number}_of_4"), part));
+    parts.chain([("a_number_repeats_its_world".to_owned(), a_number_repeats_its_world as fn())]).collect()
 }

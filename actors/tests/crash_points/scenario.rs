@@ -1,20 +1,24 @@
 //! A scenario, and how it is played: once to its end, and once for every point at which it can be cut.
 
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 use switchboard_actors::clock::Wall;
+use switchboard_actors::ledger::Ledger as _;
 use switchboard_actors::ledger::memory::MemoryLedger;
 use switchboard_actors::ledger::sqlite::SqliteLedger;
 use switchboard_actors::platform::Abilities;
 use switchboard_actors::settings::Policy;
 use switchboard_actors::testkit::cuts::{Chronicle, Disk, Fact, Loss};
-use switchboard_actors::testkit::stage::{Mood, Stage};
+use switchboard_actors::testkit::stage::Stage;
 use switchboard_actors::testkit::trace::Trace;
 use switchboard_actors::testkit::world::{Life, World};
+use tempfile::TempDir;
 
-use crate::aftermath::{Rest, come_to_rest};
+use crate::aftermath::{Rest, all_is_well_again, come_to_rest};
+use crate::at_rest::check_at_rest;
 use crate::guarantees::{self, Evidence};
 use crate::player::Player;
 use crate::tally;
@@ -35,12 +39,19 @@ pub(crate) use scenarios;
 pub(crate) struct Scenario {
     set: fn(&mut World),
     lives: Vec<Play>,
-    /// Cuts in a row: the second falls in the life behind the first.
-    depth: usize,
+    /// Whether what is cut is cut again in the life behind it, however long it is.
+    twice: bool,
+    /// Whether the ledger is ill in its lives: not everybody can be told, or have it recorded.
+    ill: bool,
     least: usize,
     policies: &'static [Policy],
     losses: &'static [Loss],
 }
+
+/// A scenario of so few points is cut twice in a row.
+const SHORT: usize = 22;
+/// Every one is, where `CUTS=all` is set.
+static ALL: LazyLock<bool> = LazyLock::new(|| std::env::var("CUTS").is_ok_and(|cuts| cuts == "all"));
 
 /// What may become of what was not synced when the power goes.
 const LOSSES: [Loss; 4] = [Loss::Nothing, Loss::Unsynced, Loss::Torn, Loss::Emptied];
@@ -66,7 +77,7 @@ enum Engine {
 impl Scenario {
     /// A scenario of this life, with at least so many points at which it can be cut.
     pub(crate) fn new(least: usize, life: Play) -> Self {
-        Self { set: |_| {}, lives: vec![life], depth: 1, least, policies: &[Policy::Ask, Policy::Resume], losses: &[] }
+        Self { set: |_| {}, lives: vec![life], twice: false, ill: false, least, policies: &[Policy::Ask, Policy::Resume], losses: &[] }
     }
 
     /// Changes the world before it begins.
@@ -81,9 +92,15 @@ impl Scenario {
         self
     }
 
-    /// What is cut is cut again while it recovers.
+    /// What is cut is cut again while it recovers, however long it is.
     pub(crate) fn cut_twice(mut self) -> Self {
-        self.depth = 2;
+        self.twice = true;
+        self
+    }
+
+    /// The ledger falls ill in these lives.
+    pub(crate) fn ill(mut self) -> Self {
+        self.ill = true;
         self
     }
 
@@ -115,12 +132,14 @@ impl Scenario {
             }
             let points = self.play(name, variant, &[]).points[0];
             assert!(points >= self.least, "{name}: only {points} points");
+            let twice = self.twice || points <= SHORT || *ALL;
             for first in 0..points {
                 let behind = self.play(name, variant, &[first]).points.get(1).copied().unwrap_or(0);
-                for second in 0..if self.depth > 1 { behind } else { 0 } {
+                tally::add("cuts", 1);
+                for second in 0..if twice { behind } else { 0 } {
                     self.play(name, variant, &[first, second]);
+                    tally::add("cuts in a row", 1);
                 }
-                tally::add("cuts", 1 + if self.depth > 1 { behind } else { 0 });
             }
         }
     }
@@ -140,8 +159,8 @@ impl Scenario {
     }
 
     fn play(&self, name: &'static str, variant: Variant, cuts: &[usize]) -> Played {
-        let folder = folder();
-        let (mut world, player) = self.world(variant, folder.path());
+        let folder = (variant.engine == Engine::Sqlite).then(folder);
+        let (mut world, player) = self.world(variant, folder.as_ref().map(TempDir::path));
         let _teller =
             Teller { scenario: name, variant, cuts: cuts.to_vec(), trace: world.trace.clone(), chronicle: world.chronicle.clone() };
         let mut cuts = cuts.iter().copied().peekable();
@@ -152,7 +171,7 @@ impl Scenario {
             let (played, met) = world.life_until(cut, async |of| life(of).await);
             passed += met.len();
             labels.extend(met);
-            guarantees::check_at_rest(&mut world);
+            check_at_rest(&mut world);
             if played.is_none() {
                 break;
             }
@@ -161,10 +180,12 @@ impl Scenario {
         cuts.next();
         points.push(passed);
         player.calm_down();
-        let stage = world.stage("stage");
-        stage.set_mood(|mood| *mood = Mood::default());
-        let report = self.recover(&mut world, &stage, &mut cuts, &mut points);
-        let evidence = Evidence::gather(&world, &player, variant.keyed);
+        all_is_well_again(&world);
+        let report = self.recover(&mut world, &mut cuts, &mut points);
+        let mut evidence = Evidence::gather(&world, &player, variant.keyed);
+        if self.ill {
+            evidence.troubled = (1..=self.lives.len()).collect();
+        }
         guarantees::check(&evidence, &report);
         Played { points, labels, text: world.text() }
     }
@@ -173,15 +194,14 @@ impl Scenario {
     fn recover(
         &self,
         world: &mut World,
-        stage: &Stage,
         cuts: &mut dyn Iterator<Item = usize>,
         points: &mut Vec<usize>,
     ) -> switchboard_actors::shutdown::ShutdownReport {
         for _ in 0..10 {
             world.pass(Duration::from_secs(2));
-            let (rest, met) = world.life_until(cuts.next(), async |life| come_to_rest(life, stage).await);
+            let (rest, met) = world.life_until(cuts.next(), async |life| come_to_rest(life).await);
             points.push(met.len());
-            guarantees::check_at_rest(world);
+            check_at_rest(world);
             if let Some(Rest::Quiet(report)) = rest {
                 return report;
             }
@@ -189,7 +209,7 @@ impl Scenario {
         panic!("ten lives were not enough to come to rest");
     }
 
-    fn world(&self, variant: Variant, folder: &Path) -> (World, Player) {
+    fn world(&self, variant: Variant, folder: Option<&Path>) -> (World, Player) {
         let mut world = World::new();
         let player = Player::of(&world);
         world.settings.recovery.policy = variant.policy;
@@ -199,13 +219,14 @@ impl Scenario {
         world.set_disk(Disk::new(variant.loss));
         world.add_stage("stage", Abilities { idempotent: variant.keyed, ..Stage::plain() });
         (self.set)(&mut world);
-        match variant.engine {
-            Engine::Memory => {
+        match folder {
+            None => {
                 let ledger = MemoryLedger::new();
                 world.set_ledger(move || Box::new(ledger.shared()));
             }
-            Engine::Sqlite => {
+            Some(folder) => {
                 let path = folder.join("ledger.sqlite3");
+                std::fs::write(&path, &*EMPTY).expect("a folder in memory takes a file");
                 world.set_ledger(move || Box::new(SqliteLedger::open(&path).expect("the ledger opens after every cut")));
             }
         }
@@ -213,8 +234,17 @@ impl Scenario {
     }
 }
 
+/// A ledger as it is made: thousands of lives begin with one.
+static EMPTY: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let folder = folder();
+    let path = folder.path().join("ledger.sqlite3");
+    let mut made = SqliteLedger::open(&path).expect("a ledger can be made");
+    made.close().expect("and closed");
+    std::fs::read(&path).expect("it can be read")
+});
+
 /// A folder in memory, where there is one: nothing here tests the disk.
-pub(crate) fn folder() -> tempfile::TempDir {
+pub(crate) fn folder() -> TempDir {
     let memory = Path::new("/dev/shm");
     let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
     folder.expect("a folder can be made")

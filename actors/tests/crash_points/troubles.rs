@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use futures_util::future::LocalBoxFuture;
 use switchboard_actors::platform::Abilities;
-use switchboard_actors::settings::Policy;
 use switchboard_actors::shutdown::ShutdownKind;
 use switchboard_actors::testkit::stage::Stage;
-use switchboard_actors::testkit::world::{Life, World};
+use switchboard_actors::testkit::world::World;
 
 use crate::scenario::{Named, Scenario, scenarios};
 
@@ -21,7 +19,6 @@ pub(crate) fn all() -> Vec<Named> {
         a_streamed_reply_that_a_restart_cuts,
         a_platform_that_loses_its_answers,
         a_platform_that_goes_dark,
-        three_crashes_in_a_row,
     ]
 }
 
@@ -96,21 +93,4 @@ fn a_platform_that_goes_dark() -> Scenario {
             life.pass(BRIEFLY * 90).await;
         })
     })
-}
-
-fn half_a_second(life: &Life) -> LocalBoxFuture<'_, ()> {
-    Box::pin(life.pass(Duration::from_millis(500)))
-}
-
-fn three_crashes_in_a_row() -> Scenario {
-    Scenario::new(24, |life| {
-        Box::pin(async move {
-            life.say("7", "alice", "m1 stuck").await;
-            life.say("7", "alice", "m2").await;
-        })
-    })
-    .under(&[Policy::Resume, Policy::Ask])
-    .then(half_a_second)
-    .then(half_a_second)
-    .then(half_a_second)
 }

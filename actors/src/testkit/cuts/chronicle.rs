@@ -32,6 +32,8 @@ pub enum Event {
     Cut(String),
     /// Somebody said something.
     Said {
+        /// On which platform.
+        stage: AdapterName,
         /// The delivery.
         delivery: DeliveryId,
         /// Where.
@@ -42,7 +44,7 @@ pub enum Event {
         text: String,
     },
     /// A platform was told that a delivery is accepted, and may forget it.
-    Accepted(DeliveryId),
+    Accepted(AdapterName, DeliveryId),
     /// A step was committed, and came to this.
     Committed(Step, Done),
     /// The names in the directory of the flag were made durable.
