@@ -67,6 +67,9 @@ pub struct Recovery {
     pub max_attempts: u32,
     /// Cut turns that run again at the same time, at most.
     pub concurrency: u32,
+    /// How long one of them runs alone that was running at a crash and may be what crashed; then others run beside it.
+    #[serde(with = "span")]
+    pub alone: Duration,
     /// Older "going down" notices are not answered by "back".
     #[serde(with = "span")]
     pub back_max_age: Duration,

@@ -39,13 +39,13 @@ use crate::protocol::{
 };
 use crate::session::machine::{Delivery, Gate, Rules};
 use crate::session::{self, Birth, Post, SessionActor};
-use crate::settings::{AdapterSettings, Settings};
+use crate::settings::{AdapterSettings, Recovery, Settings};
 use crate::shutdown::{RequestedBy, plan};
 use crate::supervision::intensity::Intensity;
 use crate::supervision::{ChildSpec, Ended, Name, Nursery};
 use books::{AdapterEntry, Books, Entry};
 use going_down::GoingDown;
-use recovery::Queue;
+use recovery::{Places, Queue};
 
 /// Everything that a gateway is made of.
 pub struct Ports {
@@ -408,11 +408,17 @@ impl Supervisor {
     }
 
     /// Lets cut turns run again, as many as may.
-    fn run_again(&mut self) {
+    fn run_again(&mut self, ctx: &mut Context<Self>) {
         if !matches!(self.stage, Stage::Serving) || self.held.is_some() {
             return;
         }
-        for again in self.again.next(self.settings.recovery.concurrency) {
+        let Recovery { concurrency: most, alone, .. } = self.settings.recovery;
+        let places = Places { most, alone };
+        let next = self.again.next(self.clock.now(), places);
+        if !next.is_empty() && self.again.waits() {
+            ctx.run_later(places.alone, Self::run_again);
+        }
+        for again in next {
             let key = again.session;
             if !self.books.sessions.contains_key(&key) && self.be_born(key.clone(), Birth::Waking).is_none() {
                 self.again.over(&key);
@@ -501,7 +507,7 @@ impl Supervised for Supervisor {
             Stage::Waking => {}
             Stage::Serving => {
                 self.set_gates();
-                self.run_again();
+                self.run_again(ctx);
                 self.check_ready();
             }
             Stage::GoingDown(_) => self.plan(plan::Event::Tick, ctx),
@@ -572,7 +578,7 @@ impl Handler<SessionNews> for Supervisor {
                 }
                 if since.is_none() {
                     self.again.over(&session);
-                    self.run_again();
+                    self.run_again(ctx);
                     // While its end cannot be written it may still come to be cut.
                     if self.ledger_health.is_ok() {
                         self.plan(plan::Event::TurnOver(session, waiting), ctx);

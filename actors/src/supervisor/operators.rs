@@ -30,7 +30,7 @@ impl Handler<Resume> for Supervisor {
         if looped {
             self.recover_rest(ctx);
         }
-        self.run_again();
+        self.run_again(ctx);
     }
 }
 

@@ -41,7 +41,7 @@ impl Handler<Reconfigure> for Supervisor {
             self.refit(set, platform, ctx);
         }
         self.check_ready();
-        self.run_again();
+        self.run_again(ctx);
         Ok(())
     }
 }
@@ -176,7 +176,7 @@ impl Handler<FoundOpen> for Supervisor {
                 self.again.push(Again { turn, attempt, session: Arc::new(session), suspect: strikes > 0 });
             }
         }
-        self.run_again();
+        self.run_again(ctx);
         // Sessions in memory know what waits there.
         let waiting = open.waiting.into_iter().map(|waiting| waiting.session);
         let asleep = waiting.filter(|session| session.chat.adapter == adapter && !self.books.is_here(session)).collect();

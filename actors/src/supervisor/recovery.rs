@@ -3,17 +3,17 @@
 //! | left open | what follows |
 //! |---|---|
 //! | interrupted, policy ask, not told | the word "interrupted" |
-//! | interrupted, policy resume, not held | runs again: one at a time once it has crashed a start, else a few at once |
+//! | interrupted, policy resume, not held | runs again: alone for a while once it was running at a crash, else a few at once |
 //! | interrupted, policy hold, or recovery is held | waits for /retry or the operator |
 //! | parked, not told | the word "parked", unless policy is hold |
 //! | waiting messages | their session wakes, whatever the policy |
 //! | a chat that was told "down" | the notice "back", unless it is too old |
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::Wall;
+use crate::clock::{Moment, Wall};
 use crate::ids::{SessionKey, TurnId};
 use crate::last_words::Death;
 use crate::ledger::{CutTurn, Ending, LedgerFacts, TurnState, Word};
@@ -81,15 +81,33 @@ pub fn patience(starts: u32, crash_loop: &CrashLoop) -> Duration {
     Duration::from_secs(1 << (starts - 3).min(6)).min(Duration::from_secs(60))
 }
 
-/// Turns that run again by themselves: a few at a time, and alone those that were running when a start crashed.
+/// Turns that run again by themselves: a few at a time, and alone those that were running at a crash.
+///
+/// | next | starts when |
+/// |---|---|
+/// | one that was cut in order | there is a place, and no suspect runs alone |
+/// | a suspect | there is a place, and each that runs has run for `alone`: it crashes nothing, even if it hangs |
 #[derive(Debug, Default)]
 pub struct Queue {
     waiting: VecDeque<Again>,
     /// The sessions of `waiting`.
     expecting: BTreeSet<Arc<SessionKey>>,
-    running: BTreeSet<Arc<SessionKey>>,
-    /// The one that runs must stay alone.
-    alone: bool,
+    running: BTreeMap<Arc<SessionKey>, Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    since: Moment,
+    suspect: bool,
+}
+
+/// How many run again at the same time.
+#[derive(Clone, Copy, Debug)]
+pub struct Places {
+    /// At most.
+    pub most: u32,
+    /// How long a suspect runs alone.
+    pub alone: Duration,
 }
 
 /// A turn to run again.
@@ -101,7 +119,7 @@ pub struct Again {
     pub attempt: u32,
     /// Its session.
     pub session: Arc<SessionKey>,
-    /// Whether it may be what crashed the gateway: it runs alone.
+    /// Whether it may be what crashed the gateway.
     pub suspect: bool,
 }
 
@@ -117,21 +135,28 @@ impl Queue {
         }
     }
 
-    /// The turns that may start now, with at most `most` at the same time.
-    pub fn next(&mut self, most: u32) -> Vec<Again> {
+    /// The turns that may start now. While any wait, ask again when one is over, and when one of these has run for `alone`.
+    pub fn next(&mut self, now: Moment, places: Places) -> Vec<Again> {
         let mut go = Vec::new();
-        while let Some(first) = self.waiting.front() {
-            let room = if first.suspect { self.running.is_empty() } else { !self.alone && self.running.len() < most as usize };
-            if !room {
+        while self.running.len() < places.most as usize
+            && let Some(first) = self.waiting.front()
+        {
+            let fresh = |running: &Running| now.since(running.since) < places.alone;
+            let beside = |running: &Running| !fresh(running) || (!first.suspect && !running.suspect);
+            if !self.running.values().all(beside) {
                 break;
             }
             let Some(again) = self.waiting.pop_front() else { break };
-            self.alone = again.suspect;
             self.expecting.remove(&again.session);
-            self.running.insert(again.session.clone());
+            self.running.insert(again.session.clone(), Running { since: now, suspect: again.suspect });
             go.push(again);
         }
         go
+    }
+
+    /// Whether any turn is still to come.
+    pub fn waits(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// A session's turn was closed before it came to run again. `false`: none was to.
@@ -153,9 +178,6 @@ impl Queue {
     /// A session's turn is over.
     pub fn over(&mut self, session: &SessionKey) {
         self.running.remove(session);
-        if self.running.is_empty() {
-            self.alone = false;
-        }
     }
 }
 
@@ -197,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn g15_suspects_run_alone_and_last() {
+    fn g15_g17_suspects_run_last_and_alone_until_they_have_crashed_nothing_for_a_while() {
         let again = |room: &str, suspect| Again {
             turn: TurnId(Seq(1)),
             attempt: 1,
@@ -208,26 +230,39 @@ mod tests {
         for one in [again("s1", true), again("1", false), again("2", false), again("s2", true), again("3", false)] {
             queue.push(one);
         }
-        let mut step = |over: &[&str], expected: &[&str]| {
+        for room in ["s3", "s4", "s5"] {
+            queue.push(again(room, true));
+        }
+        let places = Places { most: 2, alone: Duration::from_secs(10) };
+        let at = |seconds| Moment(Duration::from_secs(seconds));
+        let mut step = |seconds, over: &[&str], expected: &[&str]| {
             for room in over {
                 queue.over(&SessionKey { chat: ChatId::new("a", room), member: None });
             }
-            let gone = queue.next(2);
+            let gone = queue.next(at(seconds), places);
             assert!(gone.iter().all(|again| !queue.expects(&again.session)), "after {over:?}");
             assert!(queue.waiting.iter().all(|again| queue.expects(&again.session)), "after {over:?}");
             let rooms: Vec<_> = gone.iter().map(|again| again.session.chat.room.to_string()).collect();
             assert_eq!(rooms, expected, "after {over:?}");
         };
-        step(&[], &["1", "2"]);
-        step(&["1"], &["3"]);
-        step(&["2"], &[]);
-        step(&["3"], &["s1"]);
-        step(&["unknown"], &[]);
-        step(&["s1"], &["s2"]);
-        step(&["s2"], &[]);
-        queue.push(again("s3", true));
-        assert!(queue.forget(&again("s3", true).session) && !queue.forget(&again("s3", true).session));
-        assert!(queue.next(2).is_empty());
+        step(0, &[], &["1", "2"]);
+        step(1, &["1"], &["3"]);
+        step(2, &["2"], &[]);
+        step(3, &["3"], &["s1"]);
+        step(12, &["unknown"], &[]);
+        step(12, &["s1"], &["s2"]);
+        // It hangs, and crashes nothing: the others have the other place, each alone beside it.
+        step(21, &[], &[]);
+        step(22, &[], &["s3"]);
+        step(23, &["s3"], &["s4"]);
+        // As many as there are places.
+        step(40, &[], &[]);
+        step(41, &["s2"], &["s5"]);
+        step(42, &["s4", "s5"], &[]);
+        queue.push(again("s6", true));
+        assert!(queue.waits());
+        assert!(queue.forget(&again("s6", true).session) && !queue.forget(&again("s6", true).session));
+        assert!(!queue.waits() && queue.next(at(99), places).is_empty());
     }
 
     #[test]

@@ -205,7 +205,7 @@ impl Handler<Opened> for Supervisor {
         for turn in cut {
             self.take_up(turn, &last, ctx);
         }
-        self.run_again();
+        self.run_again(ctx);
         for command in commands {
             self.carry_out_again(command, ctx);
         }
@@ -378,14 +378,14 @@ struct TakeUp(Vec<CutTurn>);
 impl Handler<TakeUp> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, TakeUp(cut): TakeUp, _: &mut Context<Self>) {
+    fn handle(&mut self, TakeUp(cut): TakeUp, ctx: &mut Context<Self>) {
         for turn in cut {
             if let Verdict::Resume = recovery::judge(&turn, self.settings.recovery.policy, false) {
                 let CutTurn { turn, attempt, session, strikes, .. } = turn;
                 self.again.push(Again { turn, attempt, session: Arc::new(session), suspect: strikes > 0 });
             }
         }
-        self.run_again();
+        self.run_again(ctx);
     }
 }
 
