@@ -231,7 +231,7 @@ impl Outbox {
             lane.not_before = now + wait;
             self.ready.push_back(chat.clone());
         }
-        for mut row in rows {
+        for row in rows {
             let known = lane.rows.iter().position(|letter| letter.row.id == row.id);
             if known.is_some() || row.state == OutboxState::Dead {
                 if lane.reorder(known, row, now + wait, effects) {
@@ -241,12 +241,13 @@ impl Outbox {
             }
             let at_once =
                 lane.rows.is_empty() && !lane.busy && wait.is_zero() && self.connected && self.hold <= now && self.next_slot <= now;
-            if row.state == OutboxState::Sending && !at_once {
-                // It was written as on its way and is not: after a crash nobody could tell.
-                row.state = OutboxState::Due;
-                effects.push(Effect::Note(row.id, Fate::Failed { not_before: AT_ONCE, reason: "waits for its turn".into() }));
+            let waits = row.state == OutboxState::Sending && !at_once;
+            let mut letter = Letter { row, stuck: false };
+            if waits {
+                // It was written as on its way and is not: after a crash nobody could tell. What may be there of it, a draft, may still be.
+                effects.push(Effect::Note(letter.row.id, letter.put_off(AT_ONCE, "waits for its turn".into())));
             }
-            lane.rows.push_back(Letter { row, stuck: false });
+            lane.rows.push_back(letter);
         }
         if let Some(before) = self.before {
             let everything = if self.connected { self.hold } else { Moment(Duration::MAX) };

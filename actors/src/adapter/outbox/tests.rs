@@ -187,6 +187,16 @@ fn g04_what_may_have_arrived_once_is_marked_whatever_came_of_it_since() {
 }
 
 #[test]
+fn g02_a_reply_that_waits_its_turn_is_not_taken_for_new_where_its_draft_may_be_there() {
+    // The draft was sent under the same key, and its answer was lost: only an edit shows the reply.
+    let mut unsure = row(2, "1", What::Reply { word: Word::Answer }, OutboxState::Sending);
+    unsure.unsure = true;
+    let life =
+        vec![(0, reply("1", &[1]), "send 1"), (0, Event::Reply(vec![unsure]), "unknown 2"), (1, sent(1), "sent 1, settled 1, record 2")];
+    check(Bounds { idempotent: true, ..bounds() }, life);
+}
+
+#[test]
 fn g18_what_waits_goes_at_once_when_an_operator_sends_it_again() {
     let again = || left("1", 1, OutboxState::Unknown);
     let life = vec![
