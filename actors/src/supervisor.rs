@@ -132,6 +132,8 @@ pub struct Supervisor {
     stopped: HashSet<Arc<SessionKey>>,
     /// Why turns are held, if they are.
     held: Option<Held>,
+    /// What the last life left open cannot be read for now: a turn that started would not know who still works for it.
+    unread: bool,
     again: Queue,
     /// Sessions that want to start a turn while the gate is metered, and the one that has leave.
     turnstile: VecDeque<Arc<SessionKey>>,
@@ -243,6 +245,7 @@ impl Supervisor {
             stopped: HashSet::new(),
             stage: Stage::Waking,
             held: None,
+            unread: false,
             again: Queue::default(),
             turnstile: VecDeque::new(),
             admitted: None,
@@ -259,6 +262,7 @@ impl Supervisor {
     fn gate(&self) -> Gate {
         match (&self.stage, self.held) {
             (Stage::GoingDown(_), _) | (_, Some(Held::Operator)) => Gate::Shut,
+            _ if self.unread => Gate::Shut,
             (_, Some(Held::CrashLoop)) => Gate::Metered,
             (_, None) => Gate::Open,
         }

@@ -186,6 +186,8 @@ impl Handler<Opened> for Supervisor {
             Ok(_) => return,
             Err(fault) => {
                 tracing::error!(%fault, "what is open cannot be read yet");
+                self.unread = true;
+                self.set_gates();
                 let me = ctx.address();
                 let ledger = self.ledger.clone();
                 ctx.run_later(self.settings.ledger.retry_first, move |_, _| {
@@ -196,6 +198,9 @@ impl Handler<Opened> for Supervisor {
         };
         let OpenWork { cut, children, waiting, commands, requests, owed, told_down } = open;
         self.end_children(children);
+        if std::mem::take(&mut self.unread) {
+            self.set_gates();
+        }
         if cut.len() + waiting.len() + owed.len() > 0 {
             tracing::info!(cut = cut.len(), waiting = waiting.len(), owed = owed.len(), "open work is taken up");
         }

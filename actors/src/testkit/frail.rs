@@ -20,6 +20,8 @@ pub enum Health {
     Falling,
     /// A commit is unknown, and nothing can be read back.
     Gone,
+    /// What is open cannot be read the next time that somebody asks; then it is well.
+    Unread,
 }
 
 /// A ledger that can fall ill.
@@ -42,7 +44,7 @@ impl Condition {
     fn spend(&self) -> Health {
         let mut health = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match *health {
-            Health::Well | Health::Full | Health::Gone => *health,
+            Health::Well | Health::Full | Health::Gone | Health::Unread => *health,
             Health::Mumbling | Health::Forgetful | Health::Falling => std::mem::take(&mut *health),
         }
     }
@@ -62,7 +64,7 @@ impl Frail {
 impl Ledger for Frail {
     fn commit(&mut self, steps: &[Step]) -> Result<Vec<Done>, Fault> {
         match self.condition.spend() {
-            Health::Well => self.engine.commit(steps),
+            Health::Well | Health::Unread => self.engine.commit(steps),
             Health::Full => Err(Fault::NotCommitted("the disk is full".into())),
             Health::Mumbling => {
                 self.engine.commit(steps)?;
@@ -74,6 +76,10 @@ impl Ledger for Frail {
     }
 
     fn ask(&mut self, question: &Question) -> Result<Knowledge, Fault> {
+        if *question == Question::Open && self.condition.is(Health::Unread) {
+            self.condition.set(Health::Well);
+            return Err(Fault::NotCommitted("it cannot be read".into()));
+        }
         self.engine.ask(question)
     }
 

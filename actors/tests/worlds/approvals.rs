@@ -2,6 +2,7 @@
 
 use super::{outcomes, pairs, secs, world};
 use switchboard_actors::shutdown::{Outcome, ShutdownKind};
+use switchboard_actors::testkit::frail::Health;
 
 #[test]
 fn a_turn_waits_for_its_approval_and_goes_on_where_it_was() {
@@ -114,6 +115,27 @@ fn g18_what_asks_can_be_stopped_retried_and_left_behind() {
          0s  drain
          0s  mark
          0s  down        clean",
+    );
+}
+
+#[test]
+fn g09_no_turn_starts_before_it_is_known_who_was_left_behind() {
+    let (mut world, _) = world();
+    world.life(async |life| {
+        life.say("7", "alice", "child 60").await;
+        life.pass(secs(1)).await;
+    });
+    world.condition().set(Health::Unread);
+    world.life(async |life| {
+        life.say("7", "alice", "hello").await;
+        life.pass(secs(1)).await;
+    });
+    world.expect(
+        "0s  alice in 7  child 60
+         1s  alice in 7  hello
+         1s  kill        group 160
+         1s  → 7         ✂️ Your task was interrupted (crash). Use /retry to run it again, /new to drop it.
+         1s  → 7         hello: done",
     );
 }
 
