@@ -85,7 +85,7 @@ fn g19_agents_that_ignore_being_dropped_hold_up_nobody_and_in_the_end_cost_a_res
 }
 
 #[test]
-fn g11_g06_a_platform_that_hangs_holds_up_neither_the_shutdown_nor_the_page() {
+fn g06_g11_a_platform_that_hangs_holds_up_neither_the_shutdown_nor_the_page() {
     let home = Home::with_model(BRIEF);
     home.model.reply_to("endless", Reply::Never);
     let gateway = home.start();

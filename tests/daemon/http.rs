@@ -27,7 +27,7 @@ async fn echo(said: &switchboard_actors::platform::Said, speaker: Arc<dyn Speake
 }
 
 #[actix_rt::test]
-async fn g1_a_message_is_taken_in_once_answered_and_shown_to_who_comes_later() {
+async fn g01_a_message_is_taken_in_once_answered_and_shown_to_who_comes_later() {
     let edge = Edge::start(Arc::new(AllWell), &[]);
     let gateway = actix_rt::spawn(Edge::answer(edge.hub.clone(), edge.rooms.clone(), echo));
     let browser = Browser::open(&root(&edge), edge.token.expose()).await;
