@@ -1,5 +1,11 @@
 //! Commands: at once, to what came before them, and once.
 
+use switchboard_actors::ledger::{Knowledge, Question};
+use switchboard_actors::protocol::{Inquire, Order};
+use switchboard_actors::settings::{Policy, Recovery};
+use switchboard_actors::shutdown::ShutdownKind;
+use switchboard_actors::testkit::world::Life;
+
 use super::{secs, world};
 
 #[test]
@@ -27,6 +33,103 @@ fn g18_stop_takes_effect_within_a_second_and_says_what_it_dropped() {
          5s  alice in 7  /stop
          5s  → 7         Nothing to stop.",
     );
+}
+
+/// Something that keeps a conversation from going on: what is said, whether that life is cut off, and what is set.
+struct Trap {
+    name: &'static str,
+    said: &'static [&'static str],
+    lives: u32,
+    set: fn(&mut Recovery),
+}
+
+const TRAPS: [Trap; 10] = [
+    Trap { name: "it works", said: &["work 1000"], lives: 0, set: |_| {} },
+    Trap { name: "it hangs", said: &["hang"], lives: 0, set: |_| {} },
+    Trap { name: "something waits behind", said: &["hang", "one", "two"], lives: 0, set: |_| {} },
+    Trap { name: "it asks", said: &["ask"], lives: 0, set: |_| {} },
+    Trap { name: "it failed", said: &["fail"], lives: 0, set: |_| {} },
+    Trap { name: "it was cut", said: &["hang"], lives: 1, set: |_| {} },
+    Trap { name: "it was cut, and something waits", said: &["hang", "one"], lives: 1, set: |_| {} },
+    Trap { name: "it was cut, and is held", said: &["hang"], lives: 1, set: |recovery| recovery.policy = Policy::Hold },
+    Trap { name: "it runs again and hangs", said: &["hang"], lives: 1, set: |recovery| recovery.policy = Policy::Resume },
+    Trap {
+        name: "it is parked",
+        said: &["hang"],
+        lives: 2,
+        set: |recovery| (recovery.policy, recovery.max_attempts) = (Policy::Resume, 2),
+    },
+];
+
+#[test]
+fn g18_each_command_frees_a_conversation_from_whatever_holds_it() {
+    for Trap { name, said, lives, set } in TRAPS {
+        for commands in [&["/stop"][..], &["/new"], &["/retry", "/stop"], &["/retry", "/new"]] {
+            let (mut world, _) = world();
+            set(&mut world.settings.recovery);
+            let trap = async |life: &Life, first: bool| {
+                for text in said.iter().filter(|_| first) {
+                    life.say("7", "alice", text).await;
+                }
+                life.pass(secs(1)).await;
+            };
+            for life_number in 0..lives {
+                world.life(async |life| trap(life, life_number == 0).await);
+            }
+            world.life(async |life| {
+                trap(life, lives == 0).await;
+                for command in commands {
+                    life.say("7", "alice", command).await;
+                    life.pass(secs(1)).await;
+                }
+                life.say("7", "alice", "hello").await;
+                life.pass(secs(1)).await;
+                let heard = life.stage("stage").heard_in("7");
+                let greetings = heard.iter().filter(|text| *text == "hello: done").count();
+                assert_eq!(greetings, 1, "{name}, {commands:?}: {heard:?}");
+                let status = life.status().await;
+                assert_eq!((status.running_count, status.waiting), (0, 0), "{name}, {commands:?}");
+                assert!(life.shut_down(ShutdownKind::Stop).await.verdict.is_clean(), "{name}, {commands:?}");
+            });
+        }
+    }
+}
+
+#[test]
+fn g18_an_operator_frees_what_was_cut_where_nobody_asks_for_it() {
+    for Trap { name, said, lives, set } in TRAPS.into_iter().filter(|trap| trap.lives > 0 && !trap.name.contains("again")) {
+        for retries in [false, true] {
+            let (mut world, worker) = world();
+            set(&mut world.settings.recovery);
+            for number in 0..lives {
+                world.life(async |life| {
+                    for text in said.iter().filter(|_| number == 0) {
+                        life.say("7", "alice", text).await;
+                    }
+                    life.pass(secs(1)).await;
+                });
+            }
+            let before = worker.runs().len();
+            world.life(async |life| {
+                life.pass(secs(1)).await;
+                let Ok(Ok(Knowledge::Turns(turns))) = life.gateway.supervisor.send(Inquire(Question::Turns)).await else {
+                    panic!("{name}")
+                };
+                let [turn] = &turns[..] else { panic!("{name}: {turns:?}") };
+                let order = if retries { Order::RetryTurn(turn.turn) } else { Order::DropTurn(turn.turn) };
+                life.gateway.supervisor.send(order).await.expect("it answers").expect("it can be done");
+                life.pass(secs(1)).await;
+                let again = worker.runs()[before..].iter().filter(|(text, _)| text == "hang").count();
+                assert_eq!(again, usize::from(retries), "{name}: {:?}", worker.runs());
+                if retries {
+                    life.say("7", "alice", "/stop").await;
+                }
+                life.say("7", "alice", "hello").await;
+                life.pass(secs(1)).await;
+                assert!(life.stage("stage").heard_in("7").contains(&"hello: done".to_owned()), "{name}, retried: {retries}");
+            });
+        }
+    }
 }
 
 #[test]
