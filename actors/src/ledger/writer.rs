@@ -5,6 +5,7 @@
 //! ledger is back: every step is a compare-and-set, so writing it twice is harmless. It never decides what is written.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, 
 use super::{Clear, Done, Fault, Knowledge, Ledger, Question, Step};
 use crate::settings;
 use crate::supervision::intensity::backoff;
+use crate::supervision::words_of;
 
 /// How much a step matters when the ledger cannot commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,9 @@ pub enum Urgency {
 
 /// How long a lazy step waits for company.
 pub const LAZY: Duration = Duration::from_millis(100);
+
+/// How long a commit may take before the ledger counts as one that cannot commit.
+pub const SLOW: Duration = Duration::from_secs(5);
 
 /// The step was not made durable, and will not be by itself.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -156,6 +161,8 @@ enum Job {
 #[derive(Message)]
 #[rtype(result = "()")]
 enum JobDone {
+    /// It fell over a job: nothing can be known any more.
+    Fell(String),
     Committed(Result<Vec<Done>, Fault>),
     Reopened(Result<(), Fault>),
     /// It can be read, and still cannot commit.
@@ -167,6 +174,11 @@ enum JobDone {
 #[derive(Message)]
 #[rtype(result = "()")]
 struct CommitNow;
+
+/// A commit has been under way for [`SLOW`], if it still is.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct StillUnderWay(u64);
 
 /// It is time to open the ledger again.
 #[derive(Message)]
@@ -183,6 +195,10 @@ enum Entry {
 /// How the ledger is, for the writer.
 enum Health {
     Up,
+    /// A commit takes very long: nobody else waits for it in vain.
+    Slow {
+        reason: String,
+    },
     /// `failures` in a row; `unknown` when the last commit's fate is.
     Down {
         reason: String,
@@ -199,6 +215,10 @@ pub struct LedgerActor {
     queue: VecDeque<Entry>,
     /// The steps of the commit that is under way.
     under_way: Option<Vec<Write>>,
+    /// Commits so far: tells one from the next.
+    commits: u64,
+    /// Whether somebody looks at how long a commit takes: one timer for all of them.
+    watched: bool,
     /// Whether a lazy flush is set.
     lazy_set: bool,
     /// Whether a commit is about to be made, and gathers company.
@@ -227,6 +247,8 @@ impl LedgerActor {
             watcher,
             queue: VecDeque::new(),
             under_way: None,
+            commits: 0,
+            watched: false,
             lazy_set: false,
             gathering: false,
             health: Health::Up,
@@ -299,6 +321,10 @@ impl LedgerActor {
         }
         let steps = batch.iter().map(|write| write.step.clone()).collect();
         self.under_way = Some(batch);
+        self.commits += 1;
+        if matches!(self.place, Place::Thread(_)) && !std::mem::replace(&mut self.watched, true) {
+            ctx.notify_later(StillUnderWay(self.commits), SLOW);
+        }
         self.perform(Job::Commit(steps), ctx);
     }
 
@@ -331,15 +357,7 @@ impl LedgerActor {
         let failures = self.failures;
         self.failures = failures.saturating_add(1);
         let wait = backoff(self.settings.retry_first, self.settings.retry_most, failures, 1.0);
-        let unable = Unable { reason: reason.clone(), retry_after: wait };
-        let queued = std::mem::take(&mut self.queue);
-        for entry in batch.into_iter().map(Entry::Step).chain(queued) {
-            match entry {
-                Entry::Step(Write { urgency: Urgency::May, reply, .. }) => answer(reply, Err(unable.clone())),
-                Entry::Ask(ask) => (ask.reply)(Err(Fault::NotCommitted(reason.clone()))),
-                kept => self.queue.push_back(kept),
-            }
-        }
+        self.give_back(batch, &Unable { reason: reason.clone(), retry_after: wait });
         tracing::error!(%reason, kept = self.queue.len(), ?wait, "ledger cannot commit");
         self.health = Health::Down { reason: reason.clone(), failures, unknown: matches!(fault, Fault::Unknown(_)) };
         self.watcher.do_send(LedgerHealth::Down { reason });
@@ -354,6 +372,18 @@ impl LedgerActor {
         }
     }
 
+    /// Gives back what may fail, of a batch and of what waits; the rest waits on, in its order.
+    fn give_back(&mut self, batch: Vec<Write>, unable: &Unable) {
+        let queued = std::mem::take(&mut self.queue);
+        for entry in batch.into_iter().map(Entry::Step).chain(queued) {
+            match entry {
+                Entry::Step(Write { urgency: Urgency::May, reply, .. }) => answer(reply, Err(unable.clone())),
+                Entry::Ask(ask) => (ask.reply)(Err(Fault::NotCommitted(unable.reason.clone()))),
+                kept => self.queue.push_back(kept),
+            }
+        }
+    }
+
     fn lost(&mut self, reason: String) {
         tracing::error!(%reason, "ledger lost");
         self.watcher.do_send(LedgerHealth::Lost { reason: reason.clone() });
@@ -362,7 +392,11 @@ impl LedgerActor {
 
     /// Why a step is refused now, if it is.
     fn refusal(&self, urgency: Urgency) -> Option<Unable> {
-        let Health::Down { reason, failures, .. } = &self.health else { return None };
+        let (reason, failures) = match &self.health {
+            Health::Up => return None,
+            Health::Slow { reason } => (reason, &0),
+            Health::Down { reason, failures, .. } => (reason, failures),
+        };
         let full = self.queue.len() >= self.settings.backlog as usize;
         (full || urgency == Urgency::May).then(|| Unable {
             reason: reason.clone(),
@@ -381,8 +415,10 @@ fn answer(reply: Option<Reply>, result: Result<Done, Unable>) {
 fn serve(mut engine: Box<dyn Ledger>, inbox: &mpsc::Receiver<Job>, writer: &Addr<LedgerActor>) {
     while let Ok(job) = inbox.recv() {
         let last = matches!(job, Job::Close);
-        if let Some(done) = work(engine.as_mut(), job) {
-            writer.do_send(done);
+        match catch_unwind(AssertUnwindSafe(|| work(engine.as_mut(), job))) {
+            Ok(Some(done)) => writer.do_send(done),
+            Ok(None) => {}
+            Err(panic) => return writer.do_send(JobDone::Fell(words_of(panic.as_ref()))),
         }
         if last {
             return;
@@ -423,7 +459,7 @@ impl Actor for LedgerActor {
 impl Supervised for LedgerActor {
     /// A commit that was under way when the writer fell is unknown: its steps wait with the others, and the ledger is read back.
     fn restarting(&mut self, ctx: &mut Context<Self>) {
-        (self.lazy_set, self.gathering) = (false, false);
+        (self.lazy_set, self.gathering, self.watched) = (false, false, false);
         let batch = self.under_way.take().unwrap_or_default();
         self.fail(&Fault::Unknown("the writer restarted".into()), batch, ctx);
     }
@@ -447,7 +483,7 @@ impl Handler<Ask> for LedgerActor {
     type Result = ();
 
     fn handle(&mut self, ask: Ask, ctx: &mut Context<Self>) {
-        if let Health::Down { reason, .. } = &self.health {
+        if let Health::Down { reason, .. } | Health::Slow { reason } = &self.health {
             return (ask.reply)(Err(Fault::NotCommitted(reason.clone())));
         }
         self.queue.push_back(Entry::Ask(ask));
@@ -461,6 +497,25 @@ impl Handler<CommitNow> for LedgerActor {
     fn handle(&mut self, _: CommitNow, ctx: &mut Context<Self>) {
         self.lazy_set = false;
         self.commit(ctx);
+    }
+}
+
+impl Handler<StillUnderWay> for LedgerActor {
+    type Result = ();
+
+    fn handle(&mut self, StillUnderWay(commit): StillUnderWay, ctx: &mut Context<Self>) {
+        self.watched = self.under_way.is_some() && self.commits != commit;
+        if self.watched {
+            ctx.notify_later(StillUnderWay(self.commits), SLOW);
+        }
+        if self.watched || self.under_way.is_none() || !matches!(self.health, Health::Up) {
+            return;
+        }
+        let reason = format!("a commit has been under way for {} s", SLOW.as_secs());
+        tracing::error!(%reason, "ledger cannot commit");
+        self.health = Health::Slow { reason: reason.clone() };
+        self.give_back(Vec::new(), &Unable { reason: reason.clone(), retry_after: self.settings.retry_most });
+        self.watcher.do_send(LedgerHealth::Down { reason });
     }
 }
 
@@ -490,8 +545,14 @@ impl Handler<JobDone> for LedgerActor {
 
     fn handle(&mut self, done: JobDone, ctx: &mut Context<Self>) {
         match done {
+            JobDone::Fell(panic) => self.lost(format!("the ledger's thread fell: {panic}")),
             JobDone::Committed(Ok(results)) => {
                 self.failures = 0;
+                if let Health::Slow { .. } = self.health {
+                    tracing::info!(waiting = self.queue.len(), "ledger is back");
+                    self.health = Health::Up;
+                    self.watcher.do_send(LedgerHealth::Up);
+                }
                 for (write, result) in self.under_way.take().unwrap_or_default().into_iter().zip(results) {
                     if let Done::Refused(reason) = &result {
                         // Never the step itself: it holds people's words.

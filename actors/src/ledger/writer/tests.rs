@@ -249,3 +249,112 @@ fn a_commit_is_bounded_but_takes_what_a_command_closes_with_it() {
     };
     check_with(&two, &[], lazy, "1+2", "1 ok, 2 ok");
 }
+
+/// An engine on a thread of its own that takes until it is let go; told `false`, it falls.
+struct Gated(mpsc::Receiver<bool>);
+
+impl Ledger for Gated {
+    fn commit(&mut self, steps: &[Step]) -> Result<Vec<Done>, Fault> {
+        assert_eq!(self.0.recv(), Ok(true), "the engine falls");
+        Ok(vec![Done::Ok; steps.len()])
+    }
+
+    fn ask(&mut self, _: &Question) -> Result<Knowledge, Fault> {
+        Ok(Knowledge::Adapters(Vec::new()))
+    }
+
+    fn reopen(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+/// Hears how the ledger is.
+struct Ear(Arc<Mutex<Vec<String>>>);
+
+impl Actor for Ear {
+    type Context = Context<Self>;
+}
+
+impl Handler<LedgerHealth> for Ear {
+    type Result = ();
+
+    fn handle(&mut self, health: LedgerHealth, _: &mut Context<Self>) {
+        let word = match health {
+            LedgerHealth::Up => "up".to_owned(),
+            LedgerHealth::Down { reason } => format!("down: {reason}"),
+            LedgerHealth::Lost { reason } => format!("lost: {reason}"),
+        };
+        self.0.lock().expect("nobody panics here").push(word);
+    }
+}
+
+/// Plays on a gated engine with `gate` to let it go; then what was answered, and how the ledger was said to be.
+fn check_gated(play: impl AsyncFnOnce(&Writer, &mpsc::Sender<bool>), answers: &str, healths: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        let (gate, gated) = mpsc::channel();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let (engine, watcher) = (Box::new(Gated(gated)), Ear(heard.clone()).start().recipient());
+        let second = Duration::from_secs(1);
+        let name = crate::supervision::Name::Fixed("ledger".into());
+        let spec = ChildSpec { name, intensity: Intensity::new(5, second, second, second) };
+        let nursery = Nursery::new(Clock::system());
+        let addr = nursery.start(spec, |_| LedgerActor::threaded(engine, Settings::defaults().ledger, watcher), |_| {});
+        let writer = Writer { script: Script::default(), addr, answers: Arc::default() };
+        play(&writer, &gate).await;
+        // What the engine's thread does takes no time of a paused clock: it is waited for on a thread.
+        let (told, wanted) = (writer.answers.clone(), answers.split(", ").count());
+        let waited = tokio::task::spawn_blocking(move || {
+            let begun = std::time::Instant::now();
+            while told.lock().expect("nobody panics here").len() < wanted && begun.elapsed() < Duration::from_secs(20) {
+                std::thread::yield_now();
+            }
+        });
+        while !waited.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        writer.pass(20).await;
+        assert_eq!(writer.answers.lock().expect("nobody panics here").join(", "), answers);
+        assert_eq!(heard.lock().expect("nobody panics here").join(", "), healths);
+    });
+}
+
+#[test]
+fn g25_a_commit_that_takes_very_long_is_said_and_nobody_waits_behind_it() {
+    let play = async |writer: &Writer, gate: &mpsc::Sender<bool>| {
+        writer.write(1, Urgency::May);
+        writer.pass(6_000).await;
+        writer.write(2, Urgency::May);
+        writer.write(3, Urgency::Must);
+        writer.ask();
+        writer.pass(20).await;
+        gate.send(true).and_then(|()| gate.send(true)).expect("it waits");
+    };
+    let down = "down: a commit has been under way for 5 s";
+    check_gated(play, "2 given back, not told, 1 ok, 3 ok", &format!("{down}, up"));
+}
+
+#[test]
+fn g28_a_ledger_whose_thread_falls_is_lost_at_once() {
+    let play = async |writer: &Writer, gate: &mpsc::Sender<bool>| {
+        writer.write(1, Urgency::Must);
+        writer.pass(20).await;
+        gate.send(false).expect("it waits");
+        // From the moment at which that is known nothing is taken any more.
+        let begun = std::time::Instant::now();
+        while writer.answers.lock().expect("nobody panics here").is_empty() && begun.elapsed() < Duration::from_secs(20) {
+            writer.write(2, Urgency::May);
+            tokio::task::yield_now().await;
+        }
+        writer.answers.lock().expect("nobody panics here").truncate(1);
+    };
+    check_gated(
+        play,
+        "2 given back",
+        "lost: the ledger's thread fell: assertion `left == right` failed: the engine falls\n  left: Ok(false)\n right: Ok(true)",
+    );
+}
