@@ -82,15 +82,24 @@ enum State {
     Waking,
     Resting,
     Asking,
-    /// `halted`: a /stop arrived meanwhile; the ledger closes the turn, it must not be run. `again`: the attempt of a cut turn that is to
-    /// run again.
+    /// `again`: the attempt of a cut turn that is to run again.
     Starting {
         turn: TurnId,
         again: Option<u32>,
-        halted: bool,
+        then: Then,
     },
     Running(Box<Run>),
     Closing(Box<Run>, Closing),
+}
+
+/// What becomes of a turn that is being started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    Runs,
+    /// A /stop arrived meanwhile: the ledger closes the turn.
+    Halted,
+    /// The session fell meanwhile: the turn gets its verdict.
+    Fell,
 }
 
 /// How a turn is being closed.
@@ -149,18 +158,21 @@ impl Session {
         let (owed, resume, unsure) = (fallen.owed.clone(), fallen.resume, fallen.unsure);
         let mut session = Self { owed, resume, unsure, ..Self::new(fallen.rules.clone(), fallen.gate) };
         let mut effects = Vec::new();
+        if fallen.leave {
+            effects.push(Effect::GiveWay);
+        }
         if let State::Running(run) = &fallen.state {
-            let reason = "an internal error".to_owned();
             effects.push(Effect::Abort);
-            session.close(run.clone(), End::Failed { reason: reason.clone() }, Say::Failed(reason), None, Closing::Ended, &mut effects);
+            session.fail(run.clone(), &mut effects);
             // What waits is counted by the start that follows the close, which finds it in the ledger.
             session.waiting = 1;
         } else if let State::Closing(run, how) = &fallen.state {
             session.state = State::Closing(run.clone(), *how);
             session.waiting = 1;
-        } else if let State::Starting { turn, again, .. } = fallen.state {
+        } else if let State::Starting { turn, again, then } = fallen.state {
             // Its answer is still under way; a turn that it starts must not run in a session that does not know why it fell.
-            session.state = State::Starting { turn, again, halted: true };
+            let then = if then == Then::Halted { then } else { Then::Fell };
+            session.state = State::Starting { turn, again, then };
             session.waiting = 1;
         }
         if fallen.paused.is_some() {
@@ -235,9 +247,14 @@ impl Session {
         self.owed.iter().map(|owed| owed.row)
     }
 
-    /// Notes replies that were handed to the outbox. They count before the close that wrote them is told.
+    /// Notes replies that were handed to the outbox. They count before the close that wrote them is told. An adapter that fell names again what
+    /// it has.
     pub fn owes(&mut self, rows: impl IntoIterator<Item = OutboxId>) {
-        self.owed.extend(rows.into_iter().map(|row| Owed { row, stuck: None }));
+        for row in rows {
+            if self.owed.iter().all(|owed| owed.row != row) {
+                self.owed.push(Owed { row, stuck: None });
+            }
+        }
     }
 
     fn take_in(&mut self, now: Moment, event: Event, effects: &mut Vec<Effect>) {
@@ -275,8 +292,8 @@ impl Session {
             // It has nothing to start any more: the leave goes back at once.
             (_, Event::MayStart) => effects.push(Effect::GiveWay),
 
-            (State::Starting { turn, again, halted }, Event::Started(done)) => {
-                let start = (*turn, *again, *halted);
+            (State::Starting { turn, again, then }, Event::Started(done)) => {
+                let start = (*turn, *again, *then);
                 self.state = State::Resting;
                 self.started(now, done, start, effects);
             }
@@ -390,19 +407,20 @@ impl Session {
         }
         match self.resume.take() {
             Some((turn, attempt)) => {
-                self.state = State::Starting { turn, again: Some(attempt), halted: false };
+                self.state = State::Starting { turn, again: Some(attempt), then: Then::Runs };
                 effects.push(Effect::Resume { turn, attempt });
             }
             None => {
                 self.arrived = 0;
                 let turn = self.unsure.take().unwrap_or(draw);
-                self.state = State::Starting { turn, again: None, halted: false };
+                self.state = State::Starting { turn, again: None, then: Then::Runs };
                 effects.push(Effect::Start { turn, take: if self.rules.busy == Busy::Queue { Take::One } else { Take::All } });
             }
         }
     }
 
-    fn started(&mut self, now: Moment, done: Option<Done>, (turn, again, halted): (TurnId, Option<u32>, bool), effects: &mut Vec<Effect>) {
+    fn started(&mut self, now: Moment, done: Option<Done>, (turn, again, then): (TurnId, Option<u32>, Then), effects: &mut Vec<Effect>) {
+        let halted = then == Then::Halted;
         let started = match (done, again) {
             (Some(Done::Started(started)), _) => started,
             // The same again, once the ledger is back; after a /stop there is nothing to get back.
@@ -415,7 +433,7 @@ impl Session {
                 return effects.push(Effect::NotStarted);
             }
         };
-        if halted && again.is_some() {
+        if then != Then::Runs && again.is_some() {
             effects.push(Effect::NotStarted);
         }
         let Started { turn, attempt, history, reply_to, asked_by, left, decisions, .. } = *started;
@@ -424,6 +442,9 @@ impl Session {
         if halted {
             // The ledger closed it in the step behind; were that lost, this closes it.
             return self.close(run, End::Stopped, Say::Nothing, None, Closing::Dropped, effects);
+        }
+        if then == Then::Fell {
+            return self.fail(run, effects);
         }
         if !matches!(self.drain, Drain::Serving) || matches!(self.gate, Gate::Shut | Gate::Gone) {
             effects.push(Effect::TakeBack { turn, attempt });
@@ -439,6 +460,12 @@ impl Session {
         }
         self.drop_paused(effects);
         effects.push(Effect::Run { turn, attempt, history, decisions });
+    }
+
+    /// A turn gets the verdict of a session that fell.
+    fn fail(&mut self, run: Box<Run>, effects: &mut Vec<Effect>) {
+        let reason = "an internal error".to_owned();
+        self.close(run, End::Failed { reason: reason.clone() }, Say::Failed(reason), None, Closing::Ended, effects);
     }
 
     fn close(&mut self, run: Box<Run>, end: End, word: Say, request: Option<Request>, how: Closing, effects: &mut Vec<Effect>) {
@@ -478,7 +505,7 @@ impl Session {
                 effects.push(Effect::Abort);
                 self.close(run, End::Stopped, word, None, Closing::Dropped, effects);
             }
-            State::Starting { turn, halted, .. } if turn.0 < before => *halted = true,
+            State::Starting { turn, then, .. } if turn.0 < before => *then = Then::Halted,
             _ => {}
         }
         if self.paused.take_if(|run| run.turn.0 < before).is_some() {

@@ -300,11 +300,31 @@ fn g32_whoever_takes_the_place_of_one_that_fell_knows_what_it_knew() {
     let starting = check(serving(), vec![(0, Event::Resume { turn: turn(5), attempt: 1 }, "resume 5.1")]);
     let (session, said) = effects(&starting);
     assert_eq!(said, "");
-    check(session, vec![(1, started(5, 2), "not started, close 5.2 stopped silently")]);
+    check(session, vec![(1, started(5, 2), "not started, close 5.2 failed"), (1, Event::Closed(true), "")]);
+    // A /stop that came before the fall still holds.
+    let halted = vec![(0, Event::Heard, "start 100 All"), (0, Event::Halt(Seq(110)), "")];
+    let (session, _) = effects(&check(serving(), halted));
+    check(session, vec![(1, started(100, 1), "close 100.1 stopped silently")]);
+    // A start that the ledger could not write is tried again.
+    let (session, _) = effects(&check(serving(), vec![(0, Event::Heard, "start 100 All")]));
+    check(session, vec![(1, Event::Started(None), "start 100 All")]);
     let unsure = check(fresh(Busy::Collect, Gate::Open), vec![(0, Event::Heard, "start 100 All"), (0, Event::Gate(Gate::Shut), "")]);
     let unsure = check(unsure, vec![(0, Event::Started(None), "")]);
     let (session, _) = effects(&unsure);
     check(session, vec![(1, Event::Woken { waiting: 1 }, ""), (1, Event::Gate(Gate::Open), "start 100 All")]);
+}
+
+#[test]
+fn g19_g32_a_session_that_falls_gives_its_leave_back() {
+    let metered = vec![
+        (0, Event::Gate(Gate::Metered), ""),
+        (0, Event::Heard, "ask"),
+        (0, Event::MayStart, "start 102 All"),
+        (0, started(102, 1), "wake 30, run 102.1"),
+    ];
+    let (session, effects) = Session::instead_of(&check(serving(), metered));
+    assert_eq!(effects.iter().map(words).collect::<Vec<_>>(), ["give way", "abort", "close 102.1 failed"]);
+    check(session, vec![(1, Event::Closed(true), "ask"), (1, Event::MayStart, "start 101 All")]);
 }
 
 #[test]
