@@ -254,7 +254,9 @@ pub fn split_text(text: &str, max_units: usize) -> Vec<String> {
     let mut rest = text;
     while let Some(limit) = cut_off(rest, max_units) {
         let head = &rest[..limit];
-        let cut = head.rfind('\n').or_else(|| head.rfind(' ')).filter(|at| *at > limit / 2).unwrap_or(limit);
+        // A break near the beginning would leave a part that says next to nothing.
+        let last = |at: char| head.rfind(at).filter(|at| *at > limit / 2);
+        let cut = last('\n').or_else(|| last(' ')).unwrap_or(limit);
         parts.push(rest[..cut].trim_end().to_owned());
         rest = rest[cut..].trim_start_matches(['\n', ' ']);
     }
