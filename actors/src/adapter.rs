@@ -8,7 +8,7 @@ mod connection;
 mod drafts;
 pub mod outbox;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -18,13 +18,13 @@ use futures_util::FutureExt;
 use crate::clock::{Clock, Moment};
 use crate::ids::MessageId;
 use crate::ids::{ChatId, OutboxId};
-use crate::ledger::writer::LedgerLine;
+use crate::ledger::writer::{LedgerLine, Unable};
 use crate::ledger::{Done, Fate, Knowledge, NoticeKind, OutboxRow, OutboxState, Question, Step, What};
 use crate::live::Live;
 use crate::platform::{Abilities, Outgoing, Platform, SpeakError, Speaker};
 use crate::protocol::{
-    AdapterHealth, AdapterNews, Deliver, DeliverBefore, Disconnect, Flush, Leave, Notify, Phrase, Refit, Rephrase, ShowDraft, ShowTyping,
-    Soften, Upward, Withdraw,
+    AdapterHealth, AdapterNews, Deliver, DeliverBefore, Disconnect, EndDraft, Flush, Leave, Notify, Phrase, Refit, Rephrase, ShowDraft,
+    ShowTyping, Soften, Upward, Withdraw,
 };
 use crate::settings::{AdapterSettings, Policy, Settings};
 use crate::shutdown::ShutdownKind;
@@ -56,6 +56,8 @@ pub struct AdapterActor {
     platform: Arc<dyn Platform>,
     shared: Arc<Shared>,
     outbox: Outbox,
+    /// What the outbox wants done and is not yet: a panic on the way loses nobody else's news.
+    todo: VecDeque<Effect>,
     line: Line,
     drafts: Drafts,
     /// Notices that are rendered when they are sent, each time anew.
@@ -64,6 +66,8 @@ pub struct AdapterActor {
     rendered: HashMap<OutboxId, String>,
     /// Notices sent while the ledger could not record them: once per chat and process.
     unrecorded: HashMap<ChatId, ()>,
+    /// Words of "back" that wait for a connection: recorded before, one would be spent on a platform that nobody reached.
+    backs: Vec<OutboxRow>,
     /// When the outbox is looked at again.
     alarm: Option<(Moment, SpawnHandle)>,
     /// Notices that are being recorded.
@@ -82,11 +86,13 @@ impl AdapterActor {
             set,
             platform,
             outbox,
+            todo: VecDeque::new(),
             shared,
             drafts: Drafts::default(),
             phrases: HashMap::new(),
             rendered: HashMap::new(),
             unrecorded: HashMap::new(),
+            backs: Vec::new(),
             alarm: None,
             recording: 0,
             flushes: false,
@@ -96,7 +102,13 @@ impl AdapterActor {
 
     fn on(&mut self, event: Event, ctx: &mut Context<Self>) {
         let (now, wall) = (self.shared.clock.now(), self.shared.clock.wall());
-        for effect in self.outbox.step(now, wall, event) {
+        let effects = self.outbox.step(now, wall, event);
+        self.todo.extend(effects);
+        self.perform_all(ctx);
+    }
+
+    fn perform_all(&mut self, ctx: &mut Context<Self>) {
+        while let Some(effect) = self.todo.pop_front() {
             self.perform(effect, ctx);
         }
     }
@@ -106,7 +118,7 @@ impl AdapterActor {
             Effect::Record(id) => {
                 let me = ctx.address();
                 self.shared.ledger.must(Step::Fate { id, fate: Fate::Sending }, move |result| {
-                    me.do_send(Recorded { id, ours: matches!(result, Ok(Done::Ok)) });
+                    me.do_send(Recorded { id, result });
                 });
             }
             Effect::Send { row, repeat } => self.send(row, repeat, ctx),
@@ -283,15 +295,18 @@ impl Actor for AdapterActor {
 }
 
 impl Supervised for AdapterActor {
-    /// After a panic: a new outbox, filled from the ledger, and a new connection; `started` follows and gets both. What was on its way is unknown there, or still to be
-    /// written as sent; the ledger's compare-and-set sorts that out.
-    fn restarting(&mut self, _: &mut Context<Self>) {
-        self.outbox = Outbox::new(bounds(&self.set, self.platform.as_ref(), &self.shared.settings.now()));
-        self.drafts = Drafts::default();
-        self.phrases.clear();
-        self.rendered.clear();
+    /// After a panic: replies are read from the ledger again, and a new connection is made; `started` follows and does both. What was on its
+    /// way may have arrived, and is repeated as such; what became of others before the fall is still told.
+    fn restarting(&mut self, ctx: &mut Context<Self>) {
+        let empty = Outbox::new(bounds(&self.set, self.platform.as_ref(), &self.shared.settings.now()));
+        let (outbox, effects) = Outbox::instead_of(std::mem::replace(&mut self.outbox, empty));
+        self.outbox = outbox;
+        self.todo.retain(|effect| !matches!(effect, Effect::Send { .. } | Effect::Record(_) | Effect::Wake(_)));
+        self.todo.extend(effects);
         self.alarm = None;
         self.line.drop_connection();
+        self.land_drafts(ctx);
+        self.perform_all(ctx);
     }
 }
 
@@ -308,11 +323,13 @@ impl Handler<Loaded> for AdapterActor {
             ctx.run_later(self.shared.settings.now().ledger.retry_first, |adapter, ctx| adapter.load(ctx));
             return;
         };
+        let rows: Vec<OutboxRow> = rows.into_iter().filter_map(|row| self.mend(row)).collect();
+        let owed: Vec<_> = rows.iter().filter_map(|row| Some((row.session.clone()?, row.id))).collect();
+        if !owed.is_empty() {
+            self.tell(AdapterNews::Owes(owed));
+        }
         for row in rows {
-            match self.mend(row) {
-                Some(row) => self.on(Event::Reply(vec![row]), ctx),
-                None => continue,
-            }
+            self.on(Event::Reply(vec![row]), ctx);
         }
     }
 }
@@ -334,19 +351,23 @@ impl AdapterActor {
     }
 }
 
-/// A row is durable as `sending`, or must not be sent.
+/// A row is durable as `sending`, must not be sent, or cannot be recorded for now.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Recorded {
     id: OutboxId,
-    ours: bool,
+    result: Result<Done, Unable>,
 }
 
 impl Handler<Recorded> for AdapterActor {
     type Result = ();
 
-    fn handle(&mut self, Recorded { id, ours }: Recorded, ctx: &mut Context<Self>) {
-        self.on(Event::Recorded(id, ours), ctx);
+    fn handle(&mut self, Recorded { id, result }: Recorded, ctx: &mut Context<Self>) {
+        let event = match result {
+            Ok(done) => Event::Recorded(id, done == Done::Ok),
+            Err(unable) => Event::NotRecorded(id, unable.retry_after),
+        };
+        self.on(event, ctx);
     }
 }
 
@@ -391,12 +412,28 @@ impl Handler<Notify> for AdapterActor {
     type Result = ();
 
     fn handle(&mut self, Notify { row, phrase }: Notify, ctx: &mut Context<Self>) {
-        let (me, noted) = (ctx.address(), row.clone());
         if let Some(phrase) = phrase {
             self.phrases.insert(row.id, phrase);
         }
+        let is_back = matches!(row.what, What::Notice { kind: NoticeKind::Back, .. });
+        if is_back && !self.outbox.is_connected() { self.backs.push(row) } else { self.record(row, ctx) }
+    }
+}
+
+impl AdapterActor {
+    /// Records a notice, which is said once it is.
+    fn record(&mut self, row: OutboxRow, ctx: &mut Context<Self>) {
+        let (me, noted) = (ctx.address(), row.clone());
         self.recording += 1;
         self.shared.ledger.write(Step::Notice(row), move |result| me.do_send(Noted { row: noted, result: result.ok() }));
+    }
+
+    /// The platform can be spoken to.
+    fn connected(&mut self, ctx: &mut Context<Self>) {
+        self.on(Event::Connected, ctx);
+        if !self.closing {
+            std::mem::take(&mut self.backs).into_iter().for_each(|row| self.record(row, ctx));
+        }
     }
 }
 
@@ -504,6 +541,14 @@ impl Handler<ShowDraft> for AdapterActor {
     }
 }
 
+impl Handler<EndDraft> for AdapterActor {
+    type Result = ();
+
+    fn handle(&mut self, EndDraft(row): EndDraft, ctx: &mut Context<Self>) {
+        self.end_draft(row, ctx);
+    }
+}
+
 impl Handler<Leave> for AdapterActor {
     type Result = ();
 
@@ -523,6 +568,7 @@ impl Handler<Refit> for AdapterActor {
         let bounds = bounds(&self.set, self.platform.as_ref(), &self.shared.settings.now());
         self.on(Event::Bounds(bounds), ctx);
         if anew {
+            self.on(Event::Replaced, ctx);
             self.connect_anew(ctx);
         }
     }

@@ -197,6 +197,8 @@ pub struct Offered {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub enum AdapterNews {
+    /// It took these replies up from the ledger, and has yet to deliver them.
+    Owes(Vec<(SessionKey, OutboxId)>),
     /// How it is.
     Health(AdapterName, AdapterHealth),
     /// What became of a reply.
@@ -519,6 +521,11 @@ pub struct ShowDraft {
     /// The draft's row, as it is now.
     pub row: OutboxRow,
 }
+
+/// This draft will not become a reply: nothing is left to say in its turn.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct EndDraft(pub OutboxId);
 
 // --- to the marker ---------------------------------------------------------------------------------------------------------------
 

@@ -22,8 +22,8 @@ use crate::ledger::{Done, End, Finish, Knowledge, OutboxRow, Question, Resume, S
 use crate::live::Live;
 use crate::platform::Abilities;
 use crate::protocol::{
-    Deliver, Doze, Drain, GoAhead, Halt, HaltUnrecorded, Heard, Interrupt, Leave, Owe, Present, RollCall, RunAgain, RunOver, SessionNews,
-    SetGate, SetRules, Settled, ShowDraft, ShowTyping, Upward,
+    Deliver, Doze, Drain, EndDraft, GoAhead, Halt, HaltUnrecorded, Heard, Interrupt, Leave, Owe, Present, RollCall, RunAgain, RunOver,
+    SessionNews, SetGate, SetRules, Settled, ShowDraft, ShowTyping, Upward,
 };
 use crate::settings::Settings;
 use crate::shutdown::ticket::Ticket;
@@ -62,6 +62,8 @@ pub struct Post {
     pub typing: Recipient<ShowTyping>,
     /// Shows a reply while it grows.
     pub draft: Recipient<ShowDraft>,
+    /// Hears of a draft that no reply will finish.
+    pub end_draft: Recipient<EndDraft>,
     /// What the platform can do.
     pub abilities: Abilities,
     /// Who answers.
@@ -91,11 +93,16 @@ pub struct SessionActor {
 }
 
 /// What a close hands on once it is durable.
+#[derive(Default)]
 struct Closing {
     /// The words for the outbox.
     parts: Vec<OutboxRow>,
     /// The wish to end the process, which is told once it is on record.
     wants: Option<crate::ledger::Request>,
+    /// The draft that the first of the words takes over, if there are any.
+    draft: Option<OutboxId>,
+    /// What is being written: a fall may lose its answer, or the wait for another try.
+    step: Option<Step>,
 }
 
 /// How a session comes to life.
@@ -195,7 +202,11 @@ impl SessionActor {
                 self.alarm = Some(ctx.run_later(wait, |session, ctx| session.on(Event::Tick, ctx)));
             }
             Effect::Close(closing) => self.close(*closing, ctx),
-            Effect::TakeBack { turn, attempt } => self.write_close(Step::Unstart { turn, attempt }, ctx),
+            Effect::TakeBack { turn, attempt } => {
+                let step = Step::Unstart { turn, attempt };
+                self.closing = Some(Box::new(Closing { step: Some(step.clone()), ..Closing::default() }));
+                self.write_close(step, ctx);
+            }
             Effect::Acknowledge(goodbye) => {
                 if let Some(ticket) = self.ticket.take() {
                     ticket.acknowledge(goodbye);
@@ -243,13 +254,16 @@ impl SessionActor {
             self.end_children();
             self.work = None;
         }
-        if let (Some(draft), Some(first)) = (self.draft.take(), parts.first_mut()) {
+        let draft = self.draft.take();
+        if let (Some(draft), Some(first)) = (draft, parts.first_mut()) {
             first.id = draft;
         }
         let replies = parts.clone();
-        self.closing = Some(Box::new(Closing { parts, wants: request.clone() }));
+        let wants = request.clone();
         let finish = Finish { turn: run.turn, attempt: run.attempt, end, replies, request, at: self.shared.clock.wall() };
-        self.write_close(Step::Finish(finish), ctx);
+        let step = Step::Finish(finish);
+        self.closing = Some(Box::new(Closing { parts, wants, draft, step: Some(step.clone()) }));
+        self.write_close(step, ctx);
     }
 
     fn write_close(&mut self, step: Step, ctx: &mut Context<Self>) {
@@ -298,12 +312,21 @@ impl Actor for SessionActor {
 }
 
 impl Supervised for SessionActor {
-    /// After a panic: the drain ticket, if there was one, says so by being dropped, and the turn gets its verdict.
+    /// After a panic: the drain ticket, if there was one, says so by being dropped, and the turn gets its verdict. What was being written is
+    /// written again, which changes nothing where it is there; timers are gone, and what they stood for is done now.
     fn restarting(&mut self, ctx: &mut Context<Self>) {
-        (self.ticket, self.alarm, self.start_failed) = (None, None, None);
+        (self.ticket, self.alarm) = (None, None);
+        let (unwritten, start_failed) =
+            (self.closing.as_ref().and_then(|closing| closing.step.clone()), self.start_failed.take().is_some());
         let (machine, effects) = Session::instead_of(&self.machine);
         self.machine = machine;
+        if let Some(step) = unwritten {
+            self.write_close(step, ctx);
+        }
         self.perform_all(effects, ctx);
+        if start_failed {
+            self.on(Event::Started(None), ctx);
+        }
         // `started` follows, and wakes what has to be woken.
     }
 }
@@ -355,10 +378,12 @@ impl Handler<CloseWritten> for SessionActor {
         match written {
             CloseWritten::Done(done) => {
                 let ours = matches!(done, Done::Ok);
-                let (parts, wants) = self.closing.take().map(|closing| (closing.parts, closing.wants)).unwrap_or_default();
+                let Closing { parts, wants, draft, .. } = self.closing.take().map(|closing| *closing).unwrap_or_default();
                 if ours && !parts.is_empty() {
                     self.machine.owes(parts.iter().map(|part| part.id));
                     self.post.deliver.do_send(Deliver(parts));
+                } else if let Some(draft) = draft {
+                    self.post.end_draft.do_send(EndDraft(draft));
                 }
                 if let Some(request) = wants.filter(|_| ours) {
                     self.tell(SessionNews::Wants { session: self.key.clone(), request });
@@ -527,7 +552,11 @@ impl Handler<Heard> for SessionActor {
 impl Handler<RollCall> for SessionActor {
     type Result = ();
 
-    fn handle(&mut self, RollCall(seat): RollCall, _: &mut Context<Self>) {
+    fn handle(&mut self, RollCall(seat): RollCall, ctx: &mut Context<Self>) {
+        // From here on it starts nothing: its chat is told by what it says now.
+        if !self.machine.is_gone() {
+            self.on(Event::Gate(Gate::Shut), ctx);
+        }
         self.shared.upward.present.do_send(Present { seat, activity: self.machine.activity() });
     }
 }

@@ -29,7 +29,7 @@ use crate::desk::access::Doors;
 use crate::ids::{AgentName, ChatId, InstanceId, OutboxId, Seq, Sequence, SessionKey};
 use crate::last_words::Remains;
 use crate::ledger::writer::{LedgerActor, LedgerHealth, LedgerLine};
-use crate::ledger::{Ledger, OutboxRow, OutboxState, Step, What};
+use crate::ledger::{Done, Fate, Ledger, OutboxRow, OutboxState, Step, What};
 use crate::live::Live;
 use crate::marker::{Flag, MarkerActor};
 use crate::platform::{Platform, split_text};
@@ -39,7 +39,7 @@ use crate::protocol::{
 };
 use crate::session::machine::{Delivery, Gate, Rules};
 use crate::session::{self, Birth, Post, SessionActor};
-use crate::settings::{AdapterSettings, Recovery, Settings};
+use crate::settings::{AT_ONCE, AdapterSettings, Recovery, Settings};
 use crate::shutdown::{RequestedBy, plan};
 use crate::supervision::intensity::Intensity;
 use crate::supervision::{ChildSpec, Ended, Name, Nursery};
@@ -130,8 +130,10 @@ pub struct Supervisor {
     stage: Stage,
     /// Sessions whose next /stop was answered before it could be recorded.
     stopped: HashSet<Arc<SessionKey>>,
-    /// Why turns are held, if they are.
-    held: Option<Held>,
+    /// An operator holds turns back.
+    held: bool,
+    /// A crash loop does: one turn at a time, and nothing that was cut runs again by itself.
+    looped: bool,
     /// What the last life left open cannot be read for now: a turn that started would not know who still works for it.
     unread: bool,
     again: Queue,
@@ -143,6 +145,8 @@ pub struct Supervisor {
     delivered: u64,
     abandoned: usize,
     unclean_starts: u32,
+    /// Why the last life ended, as one says it in a chat.
+    last_cause: &'static str,
     /// The next look for sessions that have been quiet for long.
     sweeper: Option<SpawnHandle>,
 }
@@ -153,13 +157,6 @@ enum Stage {
     Waking,
     Serving,
     GoingDown(Box<GoingDown>),
-}
-
-/// Why turns are held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Held {
-    Operator,
-    CrashLoop,
 }
 
 impl Supervisor {
@@ -244,7 +241,8 @@ impl Supervisor {
             carrying: HashSet::new(),
             stopped: HashSet::new(),
             stage: Stage::Waking,
-            held: None,
+            held: false,
+            looped: false,
             unread: false,
             again: Queue::default(),
             turnstile: VecDeque::new(),
@@ -254,17 +252,18 @@ impl Supervisor {
             delivered: 0,
             abandoned: 0,
             unclean_starts: 0,
+            last_cause: "crash",
             sweeper: None,
         }
     }
 
     /// Whether turns may start now.
     fn gate(&self) -> Gate {
-        match (&self.stage, self.held) {
-            (Stage::GoingDown(_), _) | (_, Some(Held::Operator)) => Gate::Shut,
-            _ if self.unread => Gate::Shut,
-            (_, Some(Held::CrashLoop)) => Gate::Metered,
-            (_, None) => Gate::Open,
+        match self.stage {
+            Stage::GoingDown(_) => Gate::Shut,
+            _ if self.held || self.unread => Gate::Shut,
+            _ if self.looped => Gate::Metered,
+            _ => Gate::Open,
         }
     }
 
@@ -290,6 +289,7 @@ impl Supervisor {
             deliver: addr.clone().recipient(),
             typing: addr.clone().recipient(),
             draft: addr.clone().recipient(),
+            end_draft: addr.clone().recipient(),
             abilities,
             agent: Live::new(agent),
         });
@@ -336,6 +336,8 @@ impl Supervisor {
         let spec = ChildSpec { name: Name::Numbered("session", life), intensity: self.fresh_intensity.clone() };
         let child = Child::Session(key.clone(), life);
         let addr = self.nursery.start(spec, |_| SessionActor::new(name, shared, post, gate, birth), watch(&self.upward, child));
+        // What waited for it is its own to count now.
+        self.books.away.remove(&*key);
         let entry = Entry { addr, life, routed: 0, last: self.clock.now(), waiting: 0, running: None, leaving: None };
         Some(self.books.sessions.entry(key).insert_entry(entry).into_mut())
     }
@@ -343,6 +345,7 @@ impl Supervisor {
     /// The rows of the gateway's own words to a session's chat.
     fn words(&self, session: &SessionKey, what: &What, text: &str, reply_to: Option<&crate::ids::MessageId>) -> Vec<OutboxRow> {
         let most = self.books.adapter(&session.chat).map_or(4096, |entry| entry.post.abilities.max_units);
+        let most = most.saturating_sub(self.settings.texts.marks());
         let at = self.clock.wall();
         let rows = split_text(text, most).into_iter().zip(0u32..).map(|(text, part)| OutboxRow {
             session: Some(session.clone()),
@@ -365,6 +368,14 @@ impl Supervisor {
     /// Hands durable words of the desk to the adapter that reaches their chat.
     fn deliver(&mut self, rows: Vec<OutboxRow>) {
         let Some(first) = rows.first() else { return };
+        let Some(mouth) = self.books.mouth(&first.chat).cloned() else {
+            // Nobody is on his way with them; whoever speaks to that platform next takes them up.
+            for row in rows.into_iter().filter(|row| row.state == OutboxState::Sending) {
+                let fate = Fate::Failed { not_before: AT_ONCE, reason: "nobody speaks to its platform".into() };
+                self.ledger.lazily(Step::Fate { id: row.id, fate });
+            }
+            return;
+        };
         if let Some(session) = &first.session {
             let ids = rows.iter().map(|row| row.id);
             match self.books.sessions.get_mut(session).filter(|entry| entry.leaving.is_none()) {
@@ -375,16 +386,14 @@ impl Supervisor {
                 None => self.books.owes(session, ids),
             }
         }
-        if let Some(mouth) = self.books.mouth(&first.chat) {
-            mouth.do_send(Deliver(rows));
-        }
+        mouth.do_send(Deliver(rows));
     }
 
     /// Says once when it serves: the first adapter is up, or all have had their first try.
     fn check_ready(&mut self) {
         let adapters = &self.books.adapters;
         let up = adapters.values().any(|entry| matches!(entry.health, AdapterHealth::Connected));
-        let tried = adapters.values().all(|entry| entry.tried);
+        let tried = self.unborn.is_empty() && adapters.values().all(|entry| entry.tried);
         if !self.ready && matches!(self.stage, Stage::Serving) && (up || tried) {
             self.ready = true;
             (self.bulletin)(Bulletin::Ready);
@@ -413,7 +422,7 @@ impl Supervisor {
 
     /// Lets cut turns run again, as many as may.
     fn run_again(&mut self, ctx: &mut Context<Self>) {
-        if !matches!(self.stage, Stage::Serving) || self.held.is_some() {
+        if !matches!(self.stage, Stage::Serving) || self.held || self.looped {
             return;
         }
         let Recovery { concurrency: most, alone, .. } = self.settings.recovery;
@@ -460,15 +469,25 @@ impl Supervisor {
 
     /// Lets the ledger forget what is old; again and again.
     fn prune(&mut self, ctx: &mut Context<Self>) {
-        /// Rows of a kind per step at most, so that a commit stays short.
+        self.prune_some(ctx);
+        ctx.run_later(self.settings.ledger.prune_every, Self::prune);
+    }
+
+    /// Lets it forget as much as fits into a short commit; and at once as much again, until nothing is old any more.
+    fn prune_some(&self, ctx: &mut Context<Self>) {
+        /// Rows of a kind per step at most.
         const MOST: u32 = 1000;
         let ledger = &self.settings.ledger;
         if matches!(self.stage, Stage::Serving) && self.ledger_health.is_ok() {
             let keep = i64::try_from(ledger.keep.as_millis()).unwrap_or(i64::MAX);
             let before = crate::clock::Wall(self.clock.careful_wall().0.saturating_sub(keep));
-            self.ledger.lazily(Step::Prune { before, most: MOST });
+            let me = ctx.address();
+            self.ledger.write(Step::Prune { before, most: MOST }, move |result| {
+                if matches!(result, Ok(Done::Moved(rows)) if rows >= MOST) {
+                    me.do_send(PruneMore);
+                }
+            });
         }
-        ctx.run_later(ledger.prune_every, Self::prune);
     }
 
     /// Puts everybody to bed who is still up, and itself last.
@@ -482,6 +501,19 @@ impl Supervisor {
         self.nursery.close();
         self.books = Books::default();
         ctx.stop();
+    }
+}
+
+/// There may be more that is old.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+struct PruneMore;
+
+impl Handler<PruneMore> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: PruneMore, ctx: &mut Context<Self>) {
+        self.prune_some(ctx);
     }
 }
 
@@ -507,6 +539,11 @@ impl Actor for Supervisor {
 impl Supervised for Supervisor {
     /// The books are kept; timers are set again by `started`, which follows. Here is said again what may have been on its way to others.
     fn restarting(&mut self, ctx: &mut Context<Self>) {
+        // Handles of before are numbers of other timers now.
+        self.sweeper = None;
+        if let Stage::GoingDown(down) = &mut self.stage {
+            down.forget_alarm();
+        }
         match self.stage {
             Stage::Waking => {}
             Stage::Serving => {
@@ -531,6 +568,7 @@ impl Handler<AdapterNews> for Supervisor {
                 }
                 self.check_ready();
             }
+            AdapterNews::Owes(rows) => self.owed_before(rows),
             AdapterNews::Delivered { session: Some(session), row, delivery } => self.delivered(&session, row, delivery, ctx),
             AdapterNews::Delivered { session: None, .. } => {}
             AdapterNews::Handed(chat, kind) => self.handed(chat, kind, ctx),
@@ -546,6 +584,19 @@ impl Handler<AdapterNews> for Supervisor {
 }
 
 impl Supervisor {
+    /// Replies that an earlier life left, or that an adapter which fell took up again: somebody owes them until they are delivered.
+    fn owed_before(&mut self, rows: Vec<(SessionKey, OutboxId)>) {
+        for (session, row) in rows {
+            match self.books.sessions.get_mut(&session).filter(|entry| entry.leaving.is_none()) {
+                Some(entry) => {
+                    entry.routed += 1;
+                    entry.addr.do_send(Owe(vec![row]));
+                }
+                None => self.books.owes(&session, [row]),
+            }
+        }
+    }
+
     fn delivered(&mut self, session: &SessionKey, row: OutboxId, delivery: Delivery, ctx: &mut Context<Self>) {
         if delivery == Delivery::Settled {
             self.delivered += 1;

@@ -87,6 +87,14 @@ pub fn spoken(span: Duration) -> String {
     if said.is_empty() { "0s".into() } else { said.join(" ") }
 }
 
+impl Texts {
+    /// What a message needs beside its own words, in UTF-16 code units: the mark of a repeat, or of a cut, may be added to it later.
+    pub fn marks(&self) -> usize {
+        let units = |mark: &Template| mark.plain().encode_utf16().count();
+        units(&self.repeat).max(units(&self.draft_cut))
+    }
+}
+
 macro_rules! texts {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
         /// Every text of the gateway. What each is for stands in `config/default.toml`.

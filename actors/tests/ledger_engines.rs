@@ -207,6 +207,7 @@ impl Player {
             message: c.is_multiple_of(2).then(|| MessageId::new(format!("m{seq}"))),
             at: Wall(self.now),
             what,
+            answer: Vec::new(),
         })
     }
 }

@@ -104,6 +104,7 @@ impl Past {
             message: None,
             at: self.at,
             what: Accepted::Message { text: "please find out whether it is so".into() },
+            answer: Vec::new(),
         };
         let turn = TurnId(self.sequence.next_seq());
         let start = Start { turn, session, take: Take::All, instance: self.instance, at: self.at, history: 200 };

@@ -163,7 +163,7 @@ impl Handler<Dialled> for AdapterActor {
         };
         let heard = self.shared.clock.now();
         self.line.state = State::Up { account: account.clone(), speaker, listener: Some(listener), task: None, heard };
-        self.on(Event::Connected, ctx);
+        self.connected(ctx);
         self.find_place(life, account, ctx);
         self.check_hearing(life, ctx);
     }

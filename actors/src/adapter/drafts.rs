@@ -12,6 +12,7 @@ use super::{AdapterActor, Way, speak};
 use crate::ids::{MessageId, OutboxId};
 use crate::ledger::{Done, Fate, OutboxRow, Step};
 use crate::platform::SpeakError;
+use crate::protocol::{Deliver, EndDraft};
 
 /// The drafts of one adapter, at most one per turn that runs.
 #[derive(Default)]
@@ -30,6 +31,8 @@ struct Draft {
     grown: bool,
     /// The finished reply that waits for the draft to land.
     held: Option<Vec<OutboxRow>>,
+    /// There will be no reply: it is to end in the mark of a cut once it has landed.
+    ended: bool,
 }
 
 /// Where a draft stands when its reply is finished.
@@ -80,13 +83,42 @@ impl AdapterActor {
             self.shared.ledger.write(Step::Draft(row.clone()), move |result| {
                 me.do_send(DraftNews { id, what: What::Recorded(matches!(result, Ok(Done::Ok))) });
             });
-            self.drafts.0.insert(id, Draft { row, message: None, busy: true, given_up: false, unsure: false, grown: false, held: None });
+            let (message, held) = (None, None);
+            let draft = Draft { row, message, busy: true, given_up: false, unsure: false, grown: false, held, ended: false };
+            self.drafts.0.insert(id, draft);
             return;
         };
         draft.row.text = row.text;
         draft.grown = true;
         if !draft.busy && !draft.given_up {
             self.speak_draft(id, ctx);
+        }
+    }
+
+    /// No reply will take the draft's place: its words end in the mark of a cut.
+    pub(super) fn end_draft(&mut self, id: OutboxId, ctx: &mut Context<Self>) {
+        match self.drafts.0.get_mut(&id) {
+            Some(draft) if draft.busy => return draft.ended = true,
+            Some(_) | None => {}
+        }
+        let Some(Draft { row, message, .. }) = self.drafts.0.remove(&id) else { return };
+        if let Some(row) = self.mend(OutboxRow { message, ..row }) {
+            self.on(super::outbox::Event::Reply(vec![row]), ctx);
+        }
+    }
+
+    /// After a fall nobody may tell any more how a draft landed that was on its way.
+    pub(super) fn land_drafts(&mut self, ctx: &mut Context<Self>) {
+        for (id, draft) in &mut self.drafts.0 {
+            if std::mem::take(&mut draft.busy) && draft.message.is_none() {
+                (draft.given_up, draft.unsure) = (true, true);
+            }
+            if let Some(rows) = draft.held.take() {
+                ctx.address().do_send(Deliver(rows));
+            }
+            if draft.ended {
+                ctx.address().do_send(EndDraft(*id));
+            }
         }
     }
 
@@ -125,7 +157,7 @@ impl Handler<DraftNews> for AdapterActor {
 
     fn handle(&mut self, DraftNews { id, what }: DraftNews, ctx: &mut Context<Self>) {
         let Some(draft) = self.drafts.0.get_mut(&id) else { return };
-        let finished = draft.held.is_some();
+        let finished = draft.held.is_some() || draft.ended;
         match what {
             What::Recorded(true) if !finished => return self.speak_draft(id, ctx),
             What::Recorded(_) => draft.given_up = true,
@@ -143,7 +175,10 @@ impl Handler<DraftNews> for AdapterActor {
         }
         draft.busy = false;
         if let Some(rows) = draft.held.take() {
-            return ctx.notify(crate::protocol::Deliver(rows));
+            return ctx.notify(Deliver(rows));
+        }
+        if draft.ended {
+            return self.end_draft(id, ctx);
         }
         if draft.grown && !draft.given_up {
             self.speak_draft(id, ctx);

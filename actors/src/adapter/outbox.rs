@@ -6,8 +6,8 @@
 //! | what came of a send | reply | notice |
 //! |---|---|---|
 //! | sent | next part | done |
-//! | retry after | the room, or everything, waits | waits too; saved and back are dropped |
-//! | refused | dead letter, next part | failed |
+//! | retry after | the room, or everything, waits | that one, or everything, waits; saved and back are dropped |
+//! | refused | dead letter, next part; an edit is sent anew | failed |
 //! | broken | lane backs off, dead after `max_tries` | failed |
 //! | unknown | as broken; repeated with a mark unless the platform takes our key | unknown, never repeated |
 
@@ -23,6 +23,9 @@ use crate::settings::AT_ONCE;
 use crate::shutdown::report::NoticeFate;
 use crate::supervision::intensity::backoff;
 
+/// The longest that one message keeps the next one waiting, however small a rate is set.
+const SLOWEST: Duration = Duration::from_secs(24 * 3600);
+
 /// The outbox of one adapter.
 #[derive(Debug)]
 pub struct Outbox {
@@ -33,6 +36,8 @@ pub struct Outbox {
     /// When the next message may go, where a rate is set.
     next_slot: Moment,
     notices: BTreeMap<(u8, OutboxId), OutboxRow>,
+    /// Notices whose room has to wait, and until when.
+    put_off: BTreeMap<(Moment, OutboxId), OutboxRow>,
     lanes: HashMap<ChatId, Lane>,
     /// Lanes that may have something to send, in the order in which they came by it.
     ready: VecDeque<ChatId>,
@@ -91,14 +96,18 @@ pub enum Event {
     Connected,
     /// It cannot, for now.
     Disconnected,
+    /// Another platform from now on: what the one before asked for does not bind it.
+    Replaced,
     /// Other bounds from now on.
     Bounds(Bounds),
     /// The parts of one reply, durable. A first part that is `sending` may go at once.
     Reply(Vec<OutboxRow>),
     /// A notice, recorded.
     Notice(OutboxRow),
-    /// A row is durable as `sending`; `false`: it must not be sent (given up by an operator, or the ledger cannot write).
+    /// A row is durable as `sending`; `false`: it must not be sent, since an operator gave it up.
     Recorded(OutboxId, bool),
+    /// It could not be recorded, and may be after this time.
+    NotRecorded(OutboxId, Duration),
     /// What came of a send.
     Sent(OutboxId, Result<MessageId, SpeakError>),
     /// This chat needs no "going down" any more.
@@ -151,6 +160,7 @@ impl Outbox {
             hold: Moment::default(),
             next_slot: Moment::default(),
             notices: BTreeMap::new(),
+            put_off: BTreeMap::new(),
             lanes: HashMap::new(),
             ready: VecDeque::new(),
             asleep: BTreeSet::new(),
@@ -158,6 +168,27 @@ impl Outbox {
             before: None,
             flushing: false,
         }
+    }
+
+    /// Whether the platform can be spoken to.
+    pub fn is_connected(&self) -> bool {
+        self.connected
+    }
+
+    /// An outbox that takes the place of one that fell, without the replies: those are read from the ledger again. What was on its way may
+    /// have arrived; nobody will be told any more.
+    pub fn instead_of(fallen: Self) -> (Self, Vec<Effect>) {
+        const REASON: &str = "its adapter fell";
+        let Outbox { bounds, hold, next_slot, notices, put_off, before, flushing, flying, .. } = fallen;
+        let mut effects = Vec::new();
+        for (id, flight) in flying {
+            effects.push(Effect::Note(id, Fate::Unknown { not_before: AT_ONCE, reason: REASON.into() }));
+            if let Flight::Notice(row) = flight {
+                let kind = kind_of(&row).unwrap_or(NoticeKind::Back);
+                effects.push(Effect::Noticed(row.chat, kind, NoticeFate::Unknown));
+            }
+        }
+        (Self { hold, next_slot, notices, put_off, before, flushing, ..Self::new(bounds) }, effects)
     }
 
     /// Takes one event to its consequences. The caller performs them, in order.
@@ -174,10 +205,9 @@ impl Outbox {
 
     fn take_in(&mut self, now: Moment, wall: Wall, event: Event, effects: &mut Vec<Effect>) {
         match event {
-            Event::Connected => {
-                self.connected = true;
-                self.hold = Moment::default();
-            }
+            // A line that comes back lifts no limit of the platform.
+            Event::Connected => self.connected = true,
+            Event::Replaced => self.hold = Moment::default(),
             Event::Disconnected => {
                 self.connected = false;
                 self.tell_stuck(now, effects);
@@ -193,15 +223,18 @@ impl Outbox {
             }
             Event::Recorded(id, true) => self.send_recorded(id, effects),
             Event::Recorded(id, false) => self.skip(id, effects),
+            Event::NotRecorded(id, wait) => self.record_later(now + wait, id),
             Event::Sent(id, result) => match self.flying.remove(&id) {
                 Some(Flight::Reply(chat)) => self.reply_sent(now, wall, &chat, result, effects),
                 Some(Flight::Notice(row)) => self.notice_sent(now, row, result, effects),
                 None => {}
             },
             Event::Withdraw(chat) => {
-                let place =
-                    self.notices.iter().find(|(_, row)| row.chat == chat && kind_of(row) == Some(NoticeKind::Down)).map(|(at, _)| *at);
-                if let Some(row) = place.and_then(|at| self.notices.remove(&at)) {
+                let announces = |row: &OutboxRow| row.chat == chat && kind_of(row) == Some(NoticeKind::Down);
+                let next = self.notices.iter().find(|(_, row)| announces(row)).map(|(at, _)| *at);
+                let later = self.put_off.iter().find(|(_, row)| announces(row)).map(|(at, _)| *at);
+                let row = next.and_then(|at| self.notices.remove(&at)).or_else(|| later.and_then(|at| self.put_off.remove(&at)));
+                if let Some(row) = row {
                     effects.push(Effect::Note(row.id, Fate::Dead { reason: "its turn had finished".into() }));
                     effects.push(Effect::Noticed(chat, NoticeKind::Down, NoticeFate::NotNeeded));
                 }
@@ -213,7 +246,8 @@ impl Outbox {
             Event::Flush => self.flushing = true,
             Event::Closing => {
                 self.connected = false;
-                for row in std::mem::take(&mut self.notices).into_values() {
+                let (next, later) = (std::mem::take(&mut self.notices), std::mem::take(&mut self.put_off));
+                for row in next.into_values().chain(later.into_values()) {
                     let kind = kind_of(&row).unwrap_or(NoticeKind::Back);
                     self.drop_notice(row, kind, "not handed over in time", effects);
                 }
@@ -260,6 +294,9 @@ impl Outbox {
         if !self.connected {
             return;
         }
+        while self.put_off.first_key_value().is_some_and(|((until, _), _)| *until <= now) {
+            self.notices.extend(self.put_off.pop_first().map(|((_, id), row)| ((rank(&row), id), row)));
+        }
         if !self.notices.is_empty() {
             self.pump_notices(now, wall, effects);
         }
@@ -296,9 +333,16 @@ impl Outbox {
         let waits = self.hold.max(self.next_slot);
         if waits > now && !(self.ready.is_empty() && self.notices.is_empty()) {
             effects.push(Effect::Wake(waits));
-        } else if let Some((until, _)) = self.asleep.first() {
-            effects.push(Effect::Wake(*until));
+        } else if let Some(until) = self.next_waking() {
+            effects.push(Effect::Wake(until));
         }
+    }
+
+    /// When the first that sleeps wakes up.
+    fn next_waking(&self) -> Option<Moment> {
+        let lane = self.asleep.first().map(|(until, _)| *until);
+        let notice = self.put_off.first_key_value().map(|((until, _), _)| *until);
+        lane.into_iter().chain(notice).min()
     }
 
     fn pump_notices(&mut self, now: Moment, wall: Wall, effects: &mut Vec<Effect>) {
@@ -308,15 +352,11 @@ impl Outbox {
                 self.drop_notice(row, kind, "too old", effects);
                 continue;
             }
-            if self.hold > now || self.next_slot > now {
-                if matches!(kind, NoticeKind::Saved | NoticeKind::Back) {
-                    self.drop_notice(row, kind, "the platform's rate limit", effects);
-                    continue;
-                }
-                self.notices.insert(place, row);
-                break;
+            if self.hold > now && is_courtesy(kind) {
+                self.drop_notice(row, kind, "the platform's rate limit", effects);
+                continue;
             }
-            if self.flying.len() >= self.bounds.in_flight {
+            if self.hold > now || self.next_slot > now || self.flying.len() >= self.bounds.in_flight {
                 self.notices.insert(place, row);
                 break;
             }
@@ -334,19 +374,29 @@ impl Outbox {
 
     fn take_slot(&mut self, now: Moment) {
         if let Some(rate) = self.bounds.rate {
-            self.next_slot = self.next_slot.max(now) + Duration::from_secs_f64(1.0 / rate);
+            self.next_slot = self.next_slot.max(now) + Duration::try_from_secs_f64(1.0 / rate).map_or(SLOWEST, |slot| slot.min(SLOWEST));
         }
     }
 
     fn send_recorded(&mut self, id: OutboxId, effects: &mut Vec<Effect>) {
         let Some(Flight::Reply(chat)) = self.flying.get(&id) else { return };
         let Some(letter) = self.lanes.get_mut(chat).and_then(|lane| lane.rows.front_mut()) else { return };
-        let repeat = letter.row.unsure && !self.bounds.idempotent;
+        // Editing twice is editing once.
+        let repeat = letter.row.unsure && letter.row.message.is_none() && !self.bounds.idempotent;
         letter.row.tries += 1;
         effects.push(Effect::Send { row: letter.row.clone(), repeat });
     }
 
-    /// A row that could not be recorded: another time, if it is still wanted.
+    /// A row that cannot be recorded for now keeps its place.
+    fn record_later(&mut self, not_before: Moment, id: OutboxId) {
+        let Some(Flight::Reply(chat)) = self.flying.remove(&id) else { return };
+        if let Some(lane) = self.lanes.get_mut(&chat) {
+            (lane.busy, lane.not_before) = (false, not_before);
+        }
+        self.free(chat);
+    }
+
+    /// A row that is not wanted any more.
     fn skip(&mut self, id: OutboxId, effects: &mut Vec<Effect>) {
         let Some(Flight::Reply(chat)) = self.flying.remove(&id) else { return };
         let Some(lane) = self.lanes.get_mut(&chat) else { return };
@@ -366,6 +416,12 @@ impl Outbox {
             Ok(message) => {
                 effects.push(Effect::Note(id, Fate::Sent { message: Some(message), text: None }));
                 true
+            }
+            // The message that it would be an edit of is gone, or is too old: then the reply is a message of its own.
+            Err(SpeakError::Refused(reason)) if letter.row.message.take().is_some() => {
+                lane.not_before = now;
+                effects.push(Effect::Note(id, letter.put_off(AT_ONCE, reason)));
+                false
             }
             Err(SpeakError::Refused(reason)) => {
                 effects.push(Effect::Note(id, Fate::Dead { reason }));
@@ -422,11 +478,9 @@ impl Outbox {
         let kind = kind_of(&row).unwrap_or(NoticeKind::Back);
         let (fate, noticed) = match result {
             Ok(message) => (Fate::Sent { message: Some(message), text: Some(row.text.clone()) }, NoticeFate::Sent),
-            Err(SpeakError::RetryAfter { after, .. }) => {
-                self.hold = self.hold.max(now + after);
+            Err(SpeakError::RetryAfter { after, room_only }) => {
                 effects.push(Effect::HeldBack(row.chat.clone(), kind));
-                self.notices.insert((rank(&row), row.id), row);
-                return;
+                return self.put_off(row, kind, now + after, room_only, effects);
             }
             Err(SpeakError::Unknown(reason)) => (Fate::Unknown { not_before: AT_ONCE, reason }, NoticeFate::Unknown),
             Err(SpeakError::Refused(reason) | SpeakError::Broken(reason)) => {
@@ -435,6 +489,20 @@ impl Outbox {
         };
         effects.push(Effect::Note(row.id, fate));
         effects.push(Effect::Noticed(row.chat, kind, noticed));
+    }
+
+    /// A notice that the platform gave back waits, alone with its room or with everything else; a courtesy does not.
+    fn put_off(&mut self, row: OutboxRow, kind: NoticeKind, until: Moment, room_only: bool, effects: &mut Vec<Effect>) {
+        if !room_only {
+            self.hold = self.hold.max(until);
+        } else if let Some(lane) = self.lanes.get_mut(&row.chat) {
+            lane.not_before = lane.not_before.max(until);
+        }
+        match room_only {
+            _ if is_courtesy(kind) => self.drop_notice(row, kind, "the platform's rate limit", effects),
+            true => _ = self.put_off.insert((until, row.id), row),
+            false => _ = self.notices.insert((rank(&row), row.id), row),
+        }
     }
 
     /// Tells the sessions whose replies will not be delivered before the deadline, each once.
@@ -451,7 +519,8 @@ impl Outbox {
         let before = self.before.unwrap_or(now);
         let waits = |lane: &Lane| !self.connected || self.hold.max(lane.not_before) > before;
         let notices_wait = self.notices.is_empty() || !self.connected || self.hold > before;
-        self.flying.is_empty() && notices_wait && self.lanes.values().all(waits)
+        let put_off = !self.connected || self.put_off.first_key_value().is_none_or(|((until, _), _)| self.hold.max(*until) > before);
+        self.flying.is_empty() && notices_wait && put_off && self.lanes.values().all(waits)
     }
 }
 
@@ -495,6 +564,11 @@ impl Lane {
             effects.push(Effect::Tell(letter.row.session.clone(), letter.row.id, Delivery::Stuck(reason.into())));
         }
     }
+}
+
+/// A notice that a limit of the platform may drop.
+fn is_courtesy(kind: NoticeKind) -> bool {
+    matches!(kind, NoticeKind::Saved | NoticeKind::Back)
 }
 
 /// Announcements go first, then everything else of the gateway.

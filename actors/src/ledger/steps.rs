@@ -335,6 +335,9 @@ pub struct Accept {
     pub at: Wall,
     /// What it is.
     pub what: Accepted,
+    /// What its chat is told should the row be closed at once: nothing to retry or to decide, over a bound, the end of the process. It is
+    /// written in the same breath, so that no cut leaves a closed row without its word.
+    pub answer: Vec<OutboxRow>,
 }
 
 /// What an accepted delivery is.

@@ -20,6 +20,8 @@ use crate::supervision::words_of;
 
 /// News that may wait between an agent and its session.
 const NEWS: usize = 64;
+/// What is kept of a reply while it grows, in bytes; an agent that never ends fills no memory here.
+const KEPT: usize = 1 << 20;
 
 /// A run under way. Dropping it aborts the agent and ends its children, also where its session fell for good.
 pub(super) struct Work {
@@ -34,8 +36,9 @@ pub(super) struct Work {
     agent: AbortHandle,
     /// Set by the task itself as the last thing it does, also when it is dropped.
     over: Arc<AtomicBool>,
-    /// The reply so far, and when it was last shown.
+    /// The reply so far, how long it is in UTF-16 code units, and when it was last shown.
     text: String,
+    units: usize,
     shown: Option<Moment>,
 }
 
@@ -79,7 +82,7 @@ impl Work {
             ended.do_send(RunOver { turn, attempt, end: end.map_err(|panic| words_of(panic.as_ref())) });
         });
         let (agent, children, reaper) = (work.abort_handle(), Vec::new(), shared.reaper.clone());
-        Self { turn, attempt, decisions, waits: None, children, reaper, agent, over, text: String::new(), shown: None }
+        Self { turn, attempt, decisions, waits: None, children, reaper, agent, over, text: String::new(), units: 0, shown: None }
     }
 
     /// The turn it works on.
@@ -127,7 +130,7 @@ impl Work {
 
     /// The reply so far; what follows is another message.
     pub(super) fn take_text(&mut self) -> String {
-        self.shown = None;
+        (self.shown, self.units) = (None, 0);
         let mut text = std::mem::take(&mut self.text);
         text.push_str("\n\n");
         text
@@ -135,9 +138,12 @@ impl Work {
 
     /// Takes another piece of the reply; the whole so far when it is time to show it, within one message.
     pub(super) fn grow(&mut self, piece: &str, now: Moment, every: Duration, most: usize) -> Option<String> {
-        self.text.push_str(piece);
+        if self.text.len() + piece.len() <= KEPT {
+            self.text.push_str(piece);
+        }
+        self.units += piece.encode_utf16().count();
         let since = *self.shown.get_or_insert(now);
-        if now.since(since) < every || self.text.trim().is_empty() || self.text.encode_utf16().count() > most {
+        if now.since(since) < every || self.text.trim().is_empty() || self.units > most {
             return None;
         }
         self.shown = Some(now);

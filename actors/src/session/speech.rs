@@ -8,7 +8,7 @@ use crate::ids::{OutboxId, SessionKey};
 use crate::ledger::{OutboxRow, OutboxState, What, Word};
 use crate::platform::split_text;
 use crate::protocol::ShowDraft;
-use crate::texts::spoken;
+use crate::texts::{Texts, spoken};
 
 impl SessionActor {
     /// The rows of what the chat is told. The first part is written as `sending`, so that one commit serves both.
@@ -35,7 +35,7 @@ impl SessionActor {
             }
         };
         let at = self.shared.clock.wall();
-        let parts = split_text(&text, self.post.abilities.max_units);
+        let parts = split_text(&text, self.most_units(texts));
         let rows = parts.into_iter().zip(0u32..).map(|(text, part)| OutboxRow {
             session: Some(SessionKey::clone(&self.key)),
             turn: Some(run.turn),
@@ -47,13 +47,19 @@ impl SessionActor {
         rows.collect()
     }
 
+    /// The longest message, in UTF-16 code units, that still has room for a mark.
+    fn most_units(&self, texts: &Texts) -> usize {
+        self.post.abilities.max_units.saturating_sub(texts.marks())
+    }
+
     /// Shows the reply while it grows, where the platform can edit.
     pub(super) fn show_draft(&mut self, piece: &str) {
-        let every = self.shared.settings.now().session.draft_every;
+        let settings = self.shared.settings.now();
+        let every = settings.session.draft_every;
         if every == Duration::ZERO || !self.post.abilities.edits {
             return;
         }
-        let (now, most) = (self.shared.clock.now(), self.post.abilities.max_units);
+        let (now, most) = (self.shared.clock.now(), self.most_units(&settings.texts));
         let reply_to = self.machine.run().and_then(|run| run.reply_to.clone());
         let Some(work) = &mut self.work else { return };
         let Some(text) = work.grow(piece, now, every, most) else { return };

@@ -76,10 +76,8 @@ impl Books {
 
     /// Messages that wait in a session, for the bound on its backlog.
     pub(super) fn waiting(&self, session: &SessionKey) -> u32 {
-        match self.sessions.get(session) {
-            Some(entry) => entry.waiting + entry.leaving.unwrap_or(0),
-            None => self.away.get(session).copied().unwrap_or(0),
-        }
+        let here = self.sessions.get(session).map_or(0, |entry| entry.waiting + entry.leaving.unwrap_or(0));
+        here + self.away.get(session).copied().unwrap_or(0)
     }
 
     /// The census: every session in memory, and every other one with a reply that is not delivered. One that was told to leave is not in
@@ -92,11 +90,17 @@ impl Books {
         census
     }
 
-    /// What a session was told of does not wait in it after all.
+    /// What a session was told of, or was to hear later, does not wait after all.
     pub(super) fn unroute(&mut self, session: &SessionKey) {
-        if let Some(entry) = self.sessions.get_mut(session) {
-            entry.waiting = entry.waiting.saturating_sub(1);
-        }
+        let count = match self.sessions.get_mut(session) {
+            Some(Entry { leaving: Some(mail), .. }) => mail,
+            Some(entry) => &mut entry.waiting,
+            None => match self.away.get_mut(session) {
+                Some(mail) => mail,
+                None => return,
+            },
+        };
+        *count = count.saturating_sub(1);
     }
 
     /// Whether a session is in memory, to stay.

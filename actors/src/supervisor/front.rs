@@ -34,6 +34,8 @@ struct Arrival {
     delivery: DeliveryId,
     session: SessionKey,
     said: Said,
+    /// What its chat is told should there be nothing more to do.
+    answer: Vec<OutboxRow>,
 }
 
 /// What has to be done once it is there.
@@ -92,7 +94,9 @@ impl Handler<Offered> for Supervisor {
             }
             return;
         }
-        let arrival = Arrival { seq: self.sequence.next_seq(), account, delivery: inbound.delivery, session, said };
+        let seq = self.sequence.next_seq();
+        let answer = self.answer_at_once(&session, &said, judgement);
+        let arrival = Arrival { seq, account, delivery: inbound.delivery, session, said, answer };
         self.take_in(arrival, receipt, judgement, ctx);
     }
 }
@@ -101,6 +105,22 @@ impl Supervisor {
     /// Whether nobody could be told any more that their message is saved: then it is not taken in, and comes to the next life.
     fn is_past_hearing(&self) -> bool {
         matches!(&self.stage, Stage::GoingDown(down) if down.plan.phase() >= Phase::Flush)
+    }
+
+    /// What is said to something that is closed as it is taken in: where there is nothing to retry or to decide, beyond a bound, and to whoever
+    /// ends the process.
+    fn answer_at_once(&self, session: &SessionKey, said: &Said, judgement: Judgement) -> Vec<OutboxRow> {
+        let texts = &self.settings.texts;
+        let stops = matches!(&self.stage, Stage::GoingDown(down) if down.plan.kind() == ShutdownKind::Stop);
+        let (word, text) = match judgement {
+            Judgement::Command(Command::Retry) => (Word::Command, &texts.nothing_to_retry),
+            Judgement::Command(Command::Approve | Command::Deny) => (Word::Command, &texts.nothing_to_decide),
+            Judgement::Command(Command::Restart) if !stops => (Word::Command, &texts.restarting),
+            Judgement::Command(Command::Restart | Command::Shutdown) => (Word::Command, &texts.stopping),
+            Judgement::Refused(Excess::Long) => (Word::Refused, &texts.too_large),
+            _ => return Vec::new(),
+        };
+        self.words(session, &What::Reply { word }, &text.plain(), said.message.as_ref())
     }
 
     fn take_in(&mut self, arrival: Arrival, receipt: Receipt, judgement: Judgement, ctx: &mut Context<Self>) {
@@ -196,6 +216,7 @@ fn accept_of(arrival: &Arrival, what: Accepted, at: crate::clock::Wall) -> Accep
         message: arrival.said.message.clone(),
         at,
         what,
+        answer: arrival.answer.clone(),
     }
 }
 
@@ -260,7 +281,7 @@ impl Handler<Taking> for Supervisor {
 impl Supervisor {
     /// What follows once it is durable.
     fn taken(&mut self, arrival: Arrival, then: Then, done: &Done, ctx: &mut Context<Self>) {
-        let Arrival { seq, session, said, .. } = arrival;
+        let Arrival { seq, session, said, answer, .. } = arrival;
         let order = OpenCommand { seq, session, user: said.sender.user, name: said.sender.name, text: said.text, message: said.message };
         match then {
             Then::Routed | Then::ToRoute if matches!(self.stage, Stage::GoingDown(_)) => {
@@ -275,30 +296,16 @@ impl Supervisor {
                 *self.books.away.entry(order.session.clone()).or_default() += 1;
                 self.say_saved(&order.session);
             }
-            Then::Retry | Then::Decision if matches!(done, Done::Accepted { retryable: false }) => {
-                let texts = &self.settings.texts;
-                let text = if matches!(then, Then::Retry) { &texts.nothing_to_retry } else { &texts.nothing_to_decide }.plain();
-                for row in self.words(&order.session, &What::Reply { word: Word::Command }, &text, order.message.as_ref()) {
-                    self.say(row, ctx);
-                }
-            }
+            Then::Retry | Then::Decision if matches!(done, Done::Accepted { retryable: false }) => self.deliver(answer),
             Then::Retry | Then::Decision if matches!(self.stage, Stage::GoingDown(_)) => self.say_saved(&order.session),
             Then::Retry | Then::Decision => self.route(&order.session),
             Then::Refused(Excess::Many) => self.say_too_many(&order.session),
-            Then::Refused(Excess::Long) => {
-                let text = self.settings.texts.too_large.plain();
-                for row in self.words(&order.session, &What::Reply { word: Word::Refused }, &text, order.message.as_ref()) {
-                    self.say(row, ctx);
-                }
-            }
+            Then::Refused(Excess::Long) => self.deliver(answer),
             Then::Command(command) => self.carry_out(command, order, done, ctx),
             Then::Request(request) => {
-                let texts = &self.settings.texts;
-                let text = if request.kind == ShutdownKind::Stop { &texts.stopping } else { &texts.restarting }.plain();
-                for row in self.words(&order.session, &What::Reply { word: Word::Command }, &text, order.message.as_ref()) {
-                    self.say(row, ctx);
-                }
                 self.carry_out_request(&RequestedBy::Person(order.user, order.session), &request, ctx);
+                // It belongs to the flush, and keeps no drain waiting.
+                self.deliver(answer);
             }
         }
     }
@@ -327,8 +334,8 @@ impl Supervisor {
     /// A command that was accepted by an earlier life, or while nobody could tell that it was, and never settled. It applies to what came before
     /// it, and only to that.
     pub(super) fn carry_out_again(&mut self, order: OpenCommand, ctx: &mut Context<Self>) {
-        if self.carrying.contains(&order.seq) {
-            return; // it is on its way
+        if self.carrying.contains(&order.seq) || self.books.adapter(&order.session.chat).is_none() {
+            return; // it is on its way, or nobody would hear the answer
         }
         let Some(command) = crate::desk::command::parse(&order.text) else {
             return self.settle(&order, "", ctx);

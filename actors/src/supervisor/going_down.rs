@@ -45,6 +45,13 @@ pub(super) struct GoingDown {
     flush_waits: bool,
 }
 
+impl GoingDown {
+    /// The alarm is set no more, whatever was noted of it.
+    pub(super) fn forget_alarm(&mut self) {
+        self.alarm = None;
+    }
+}
+
 impl Handler<Shutdown> for Supervisor {
     type Result = ResponseFuture<Result<ShutdownReport, Unanswered>>;
 

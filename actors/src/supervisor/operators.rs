@@ -3,7 +3,7 @@
 use actix::{AsyncContext, Context, Handler, MessageResult, ResponseFuture};
 use tokio::sync::oneshot;
 
-use super::{Held, Stage, Supervisor};
+use super::{Stage, Supervisor};
 use crate::ids::SessionKey;
 use crate::ledger::{Done, Step};
 use crate::protocol::{AdapterHealth, GetStatus, Hold, Inquire, Order, Resume, Status};
@@ -13,7 +13,7 @@ impl Handler<Hold> for Supervisor {
 
     fn handle(&mut self, _: Hold, _: &mut Context<Self>) {
         tracing::info!("turns are held");
-        self.held = Some(Held::Operator);
+        self.held = true;
         self.set_gates();
     }
 }
@@ -22,8 +22,8 @@ impl Handler<Resume> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, _: Resume, ctx: &mut Context<Self>) {
-        let looped = self.held == Some(Held::CrashLoop);
-        if self.held.take().is_some() {
+        let looped = std::mem::take(&mut self.looped);
+        if std::mem::take(&mut self.held) || looped {
             tracing::info!("turns may start again");
         }
         self.set_gates();
@@ -67,10 +67,11 @@ impl Handler<GetStatus> for Supervisor {
                 Stage::GoingDown(down) => Some(down.plan.phase()),
                 Stage::Waking | Stage::Serving => None,
             },
-            held: self.held.map(|held| match held {
-                Held::Operator => "held by an operator; `switchboard resume` ends it".to_owned(),
-                Held::CrashLoop => "held after a crash loop; `switchboard resume` ends it".to_owned(),
-            }),
+            held: match (self.held, self.looped) {
+                (true, _) => Some("held by an operator; `switchboard resume` ends it".to_owned()),
+                (false, true) => Some("held after a crash loop; `switchboard resume` ends it".to_owned()),
+                (false, false) => None,
+            },
             sessions: self.books.sessions.len(),
             running: running.into_iter().map(|(key, time)| (key, u64::try_from(time.as_millis()).unwrap_or(u64::MAX))).collect(),
             running_count,
@@ -95,8 +96,11 @@ impl Supervisor {
             Stage::Serving if !self.ready => parts.push("adapters: none has connected yet".to_owned()),
             Stage::Serving => {}
         }
-        if self.held == Some(Held::Operator) {
+        if self.held {
             parts.push("held by an operator".to_owned());
+        }
+        if self.unread {
+            parts.push("ledger: what the last life left open cannot be read".to_owned());
         }
         if let Err(reason) = &self.ledger_health {
             parts.push(format!("ledger: {reason}"));

@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use actix::{AsyncContext, Context, Handler, Message};
 
-use super::recovery::{self, Again, Verdict};
-use super::{Held, Stage, Supervisor};
+use super::{Stage, Supervisor};
 use crate::ids::AdapterName;
-use crate::ledger::{CutTurn, Knowledge, OpenWork, Question};
+use crate::ledger::{Knowledge, OpenWork, Question};
 use crate::platform::Platform;
 use crate::protocol::{AdapterHealth, Disconnect, Flush, Leave, Reconfigure, Refit, SetGate, SetRules};
 use crate::session::machine::{Gate, Rules};
@@ -97,13 +96,20 @@ impl Supervisor {
             (None, None) => {}
         }
         if new || back {
-            let me = ctx.address();
-            self.ledger.ask(Question::Open, move |open| {
-                if let Ok(Knowledge::Open(open)) = open {
-                    me.do_send(FoundOpen { adapter: name, open });
-                }
-            });
+            self.find_open(name, ctx);
         }
+    }
+
+    /// Takes up what is open for the sake of an adapter, once the ledger tells.
+    pub(super) fn find_open(&self, adapter: AdapterName, ctx: &Context<Self>) {
+        let me = ctx.address();
+        self.ledger.ask(Question::Open, move |open| {
+            let open = match open {
+                Ok(Knowledge::Open(open)) => Some(open),
+                _ => None,
+            };
+            me.do_send(FoundOpen { adapter, open });
+        });
     }
 
     /// From here on nobody speaks to its platform. Its sessions leave as they come to rest.
@@ -156,29 +162,33 @@ impl Supervisor {
     }
 }
 
-/// What the ledger has open, for the sake of an adapter that is new or back.
+/// What the ledger has open, for the sake of an adapter that is new or back, or has what was another's; `None`: it could not say.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct FoundOpen {
     adapter: AdapterName,
-    open: Box<OpenWork>,
+    open: Option<Box<OpenWork>>,
 }
 
 impl Handler<FoundOpen> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, FoundOpen { adapter, open }: FoundOpen, ctx: &mut Context<Self>) {
-        let held = self.held == Some(Held::CrashLoop);
-        for cut in open.cut.into_iter().filter(|cut| cut.session.chat.adapter == adapter) {
-            let resumes = recovery::judge(&cut, self.settings.recovery.policy, held) == Verdict::Resume;
-            let CutTurn { turn, attempt, session, strikes, user, .. } = cut;
-            if resumes && self.desk.doors.admits(&adapter, &user) && !self.again.expects(&session) {
-                self.again.push(Again { turn, attempt, session: Arc::new(session), suspect: strikes > 0 });
-            }
+        let Some(open) = open else {
+            ctx.run_later(self.settings.ledger.retry_first, move |supervisor, ctx| supervisor.find_open(adapter, ctx));
+            return;
+        };
+        let OpenWork { cut, commands, requests, waiting, .. } = *open;
+        for cut in cut.into_iter().filter(|cut| cut.session.chat.adapter == adapter) {
+            self.take_up(cut, ctx);
         }
         self.run_again(ctx);
+        for command in commands.into_iter().filter(|command| command.session.chat.adapter == adapter) {
+            self.carry_out_again(command, ctx);
+        }
+        self.answer_requests(requests.into_iter().filter(|request| request.session.chat.adapter == adapter).collect(), ctx);
         // Sessions in memory know what waits there.
-        let waiting = open.waiting.into_iter().map(|waiting| waiting.session);
+        let waiting = waiting.into_iter().map(|waiting| waiting.session);
         let asleep = waiting.filter(|session| session.chat.adapter == adapter && !self.books.is_here(session)).collect();
         self.wake_sessions(asleep, ctx);
     }

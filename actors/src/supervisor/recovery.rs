@@ -4,7 +4,8 @@
 //! |---|---|
 //! | interrupted, policy ask, not told | the word "interrupted" |
 //! | interrupted, policy resume, not held | runs again: alone for a while once it was running at a crash, else a few at once |
-//! | interrupted, policy hold, or recovery is held | waits for /retry or the operator |
+//! | interrupted, policy resume, held by a crash loop, not told | the word "interrupted"; it waits for /retry or the operator |
+//! | interrupted, policy hold | waits for /retry or the operator |
 //! | parked, not told | the word "parked", unless policy is hold |
 //! | waiting messages | their session wakes, whatever the policy |
 //! | a chat that was told "down" | the notice "back", unless it is too old |
@@ -35,7 +36,8 @@ pub fn judge(cut: &CutTurn, policy: Policy, held: bool) -> Verdict {
     match (cut.state, policy) {
         (TurnState::Parked, Policy::Ask | Policy::Resume) if !cut.told => Verdict::Tell(Word::Parked),
         (TurnState::Interrupted, Policy::Resume) if !held => Verdict::Resume,
-        (TurnState::Interrupted, Policy::Ask) if !cut.told => Verdict::Tell(Word::Interrupted),
+        // Also where it would run again by itself and is not let: nobody waits in silence for an operator.
+        (TurnState::Interrupted, Policy::Ask | Policy::Resume) if !cut.told => Verdict::Tell(Word::Interrupted),
         _ => Verdict::Wait,
     }
 }
@@ -210,7 +212,9 @@ mod tests {
         check(Interrupted, false, Ask, true, Verdict::Tell(Word::Interrupted));
         check(Interrupted, true, Ask, false, Verdict::Wait);
         check(Interrupted, false, Resume, false, Verdict::Resume);
-        check(Interrupted, false, Resume, true, Verdict::Wait);
+        check(Interrupted, false, Resume, true, Verdict::Tell(Word::Interrupted));
+        check(Interrupted, true, Resume, true, Verdict::Wait);
+        check(Interrupted, true, Resume, false, Verdict::Resume);
         check(Interrupted, false, Hold, false, Verdict::Wait);
         check(Parked, false, Ask, false, Verdict::Tell(Word::Parked));
         check(Parked, false, Resume, true, Verdict::Tell(Word::Parked));

@@ -1,7 +1,8 @@
 //! Coming back: what the last life left is read, judged and taken up, in this order.
 //!
 //! The facts and the marker are read; the new instance is recorded together with how the last one ended, which consumes the marker; turns
-//! left running become interrupted; then adapters connect and what is open is taken up. Nothing of the latter holds up readiness.
+//! left running become interrupted; it is read who was let in, since nobody of those is a stranger to this life; then adapters connect and
+//! what is open is taken up. Nothing of the latter holds up readiness.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +10,11 @@ use std::time::Duration;
 use actix::{AsyncContext, Context, Handler, Message, WrapFuture, fut::ActorFutureExt};
 
 use super::recovery::{self, Again, Verdict};
-use super::{Held, Stage, Supervisor};
+use super::{Stage, Supervisor};
 use crate::ids::{ChatId, InstanceId, OutboxId, SessionKey};
 use crate::ledger::{
-    Born, CutTurn, Done, Ending, Fault, Knowledge, LedgerFacts, LeftChild, NoticeKind, OpenWork, PairRow, Paired, Question, Step, What,
-    Word,
+    Born, CutTurn, Done, Ending, Fault, Knowledge, LedgerFacts, LeftChild, NoticeKind, OpenRequest, OpenWork, PairRow, Paired, Question,
+    Step, What, Word,
 };
 use crate::marker::{self, Found};
 use crate::protocol::{Bulletin, Notify, ReadMarker, RemoveMarker};
@@ -47,10 +48,35 @@ struct Last {
     starts: u32,
 }
 
-/// Who was let in.
+/// Who was let in; `None`: the ledger could not say.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct LetIn(Vec<PairRow>);
+struct LetIn {
+    pairs: Option<Vec<PairRow>>,
+    then: Then,
+}
+
+/// What waits for those who were let in.
+enum Then {
+    /// The adapters, and what is open.
+    Begin(Box<Last>),
+    /// Rows that were another adapter's.
+    TakeOver(crate::ids::AdapterName),
+}
+
+/// Work that begins with a question to the ledger, and is tried again where that cannot be answered.
+#[derive(Message)]
+#[rtype(result = "()")]
+enum Chore {
+    /// Wake whoever has something waiting, as the ledger knows it now.
+    WakeWaiting,
+    /// Take up what a crash loop held back.
+    RecoverRest,
+    /// Take up what was another adapter's.
+    TakeOver(crate::ids::AdapterName),
+    /// Look at a reply again, which an operator gave an order for.
+    Reload(OutboxId),
+}
 
 impl Supervisor {
     /// Reads the marker and the ledger's facts.
@@ -100,25 +126,29 @@ impl Handler<Left> for Supervisor {
         self.record_birth(ending.clone(), ctx);
         if recovery::is_loop(starts, &crash_loop) {
             tracing::error!(starts, within = ?crash_loop.within, "crash loop: recovery is held; `switchboard resume` ends it");
-            self.held = Some(Held::CrashLoop);
+            self.looped = true;
         }
         self.stage = Stage::Serving;
-        self.start_adapters(recovery::patience(starts, &crash_loop));
-        self.check_ready();
         let last = Last { ending, facts, starts };
+        self.last_cause = cause_of(&last);
         tell_how_it_began(self.instance, &last);
-        let me = ctx.address();
-        self.ledger.ask(Question::Open, move |open| me.do_send(Opened { open, last }));
-        let me = ctx.address();
-        self.ledger.ask(Question::Pairs { at }, move |pairs| {
-            if let Ok(Knowledge::Pairs(pairs)) = pairs {
-                me.do_send(LetIn(pairs));
-            }
-        });
+        self.let_in(Then::Begin(Box::new(last)), ctx);
     }
 }
 
 impl Supervisor {
+    /// Reads who was let in, before `then`.
+    fn let_in(&self, then: Then, ctx: &Context<Self>) {
+        let me = ctx.address();
+        self.ledger.ask(Question::Pairs { at: self.clock.wall() }, move |pairs| {
+            let pairs = match pairs {
+                Ok(Knowledge::Pairs(pairs)) => Some(pairs),
+                _ => None,
+            };
+            me.do_send(LetIn { pairs, then });
+        });
+    }
+
     /// Records this instance and how the last one ended: from here on its marker is consumed.
     fn record_birth(&mut self, predecessor: Option<Ending>, ctx: &mut Context<Self>) {
         let at = self.clock.wall();
@@ -170,10 +200,32 @@ impl Handler<NotRecovered> for Supervisor {
 impl Handler<LetIn> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, LetIn(pairs): LetIn, _: &mut Context<Self>) {
+    fn handle(&mut self, LetIn { pairs, then }: LetIn, ctx: &mut Context<Self>) {
+        let Some(pairs) = pairs else {
+            tracing::error!("who was let in cannot be read yet");
+            ctx.run_later(self.settings.ledger.retry_first, move |supervisor, ctx| supervisor.let_in(then, ctx));
+            return;
+        };
         for pair in pairs.into_iter().filter(|pair| pair.state == Paired::In) {
             self.desk.doors.let_in(pair.adapter, pair.user);
         }
+        match then {
+            Then::Begin(last) => self.begin(*last, ctx),
+            Then::TakeOver(to) => self.take_over_rows(to, ctx),
+        }
+    }
+}
+
+impl Supervisor {
+    /// Connects, and takes up what is open; a shutdown that began meanwhile leaves both to the next life.
+    fn begin(&mut self, last: Last, ctx: &mut Context<Self>) {
+        if !matches!(self.stage, Stage::Serving) {
+            return;
+        }
+        self.start_adapters(recovery::patience(last.starts, &self.settings.recovery.crash_loop));
+        self.check_ready();
+        let me = ctx.address();
+        self.ledger.ask(Question::Open, move |open| me.do_send(Opened { open, last }));
     }
 }
 
@@ -204,17 +256,21 @@ impl Handler<Opened> for Supervisor {
         if cut.len() + waiting.len() + owed.len() > 0 {
             tracing::info!(cut = cut.len(), waiting = waiting.len(), owed = owed.len(), "open work is taken up");
         }
-        for (chat, instance, at) in told_down {
-            self.tell_back(&chat, instance, at, &last);
+        // One that is going down again is not back.
+        if matches!(self.stage, Stage::Serving) {
+            for (chat, instance, at) in told_down {
+                self.tell_back(&chat, instance, at, &last);
+            }
         }
         for turn in cut {
-            self.take_up(turn, &last, ctx);
+            self.take_up(turn, ctx);
         }
         self.run_again(ctx);
         for command in commands {
             self.carry_out_again(command, ctx);
         }
-        self.answer_requests(requests, ctx);
+        let reachable = |request: &OpenRequest| self.books.adapter(&request.session.chat).is_some();
+        self.answer_requests(requests.into_iter().filter(reachable).collect(), ctx);
         self.wake_sessions(waiting.into_iter().map(|waiting| waiting.session).collect(), ctx);
     }
 }
@@ -235,7 +291,7 @@ impl Supervisor {
     }
 
     fn words_of_back(&self, last: &Last) -> String {
-        let (texts, cause) = (&self.settings.texts, cause_of(last));
+        let (texts, cause) = (&self.settings.texts, self.last_cause);
         match self.downtime(last) {
             Some(downtime) => texts.back.render(&[("downtime", &spoken(downtime)), ("cause", cause)]),
             None => texts.back_plain.render(&[("cause", cause)]),
@@ -258,19 +314,17 @@ impl Supervisor {
         }
     }
 
-    fn take_up(&mut self, cut: CutTurn, last: &Last, ctx: &mut Context<Self>) {
-        let held = self.held == Some(Held::CrashLoop);
-        match recovery::judge(&cut, self.settings.recovery.policy, held) {
+    /// What was cut runs again, or its chat is told, or it waits.
+    pub(super) fn take_up(&mut self, cut: CutTurn, ctx: &mut Context<Self>) {
+        if self.books.adapter(&cut.session.chat).is_none() {
+            return; // nobody reaches its chat; it is taken up once somebody does
+        }
+        match recovery::judge(&cut, self.settings.recovery.policy, self.looped) {
             Verdict::Wait => {}
-            Verdict::Resume => {
-                let CutTurn { turn, attempt, session, strikes, .. } = cut;
-                if self.desk.doors.admits(&session.chat.adapter, &cut.user) {
-                    self.again.push(Again { turn, attempt, session: Arc::new(session), suspect: strikes > 0 });
-                }
-            }
+            Verdict::Resume => self.queue_again(cut),
             Verdict::Tell(word) => {
                 let texts = &self.settings.texts;
-                let cause = cut.cause.clone().unwrap_or_else(|| cause_of(last).to_owned());
+                let cause = cut.cause.clone().unwrap_or_else(|| self.last_cause.to_owned());
                 let text = match word {
                     Word::Parked => texts.parked.render(&[("attempts", &cut.strikes.to_string())]),
                     _ => texts.interrupted.render(&[("cause", &cause)]),
@@ -284,13 +338,22 @@ impl Supervisor {
         }
     }
 
+    /// Lets a cut turn run again, where that is the policy and whoever asked may still speak.
+    pub(super) fn queue_again(&mut self, cut: CutTurn) {
+        let resumes = recovery::judge(&cut, self.settings.recovery.policy, self.looped) == Verdict::Resume;
+        let CutTurn { turn, attempt, session, strikes, user, .. } = cut;
+        if resumes && self.desk.doors.admits(&session.chat.adapter, &user) && !self.again.expects(&session) {
+            self.again.push(Again { turn, attempt, session: Arc::new(session), suspect: strikes > 0 });
+        }
+    }
+
     /// Makes a word durable, and hands it over once it is.
     pub(super) fn say(&mut self, row: crate::ledger::OutboxRow, ctx: &mut Context<Self>) {
         let (me, told) = (ctx.address(), row.clone());
-        self.ledger.must(Step::Tell(row), move |result| {
-            if result == Ok(Done::Ok) {
-                me.do_send(Said(vec![told]));
-            }
+        self.ledger.must(Step::Tell(row), move |result| match result {
+            Ok(Done::Ok) => me.do_send(Said(vec![told])),
+            Ok(_) => {}
+            Err(unable) => me.do_send(SayLater(told, unable.retry_after)),
         });
     }
 
@@ -309,43 +372,93 @@ impl Supervisor {
 
     /// Wakes whoever has something waiting, as the ledger knows it now.
     pub(super) fn wake_waiting(&mut self, ctx: &mut Context<Self>) {
-        let me = ctx.address();
-        self.ledger.ask(Question::Open, move |open| {
-            if let Ok(Knowledge::Open(open)) = open {
-                me.do_send(Wake(open.waiting.into_iter().map(|waiting| waiting.session).collect()));
-            }
+        self.ask_for(Chore::WakeWaiting, Question::Open, ctx, |knowledge| match knowledge {
+            Knowledge::Open(open) => Some(Wake(open.waiting.into_iter().map(|waiting| waiting.session).collect())),
+            _ => None,
         });
     }
 
     /// After a crash loop was ended by an operator: what was held back is taken up.
     pub(super) fn recover_rest(&mut self, ctx: &mut Context<Self>) {
-        let me = ctx.address();
-        self.ledger.ask(Question::Open, move |open| {
-            if let Ok(Knowledge::Open(open)) = open {
-                me.do_send(TakeUp(open.cut));
-            }
+        self.ask_for(Chore::RecoverRest, Question::Open, ctx, |knowledge| match knowledge {
+            Knowledge::Open(open) => Some(TakeUp(open.cut)),
+            _ => None,
         });
     }
 
-    /// Rows that were another adapter's: its replies are sent, and its sessions wake.
-    pub(super) fn take_over(&mut self, to: crate::ids::AdapterName, ctx: &mut Context<Self>) {
-        let me = ctx.address();
-        self.ledger.ask(Question::Undelivered(to), move |outbox| {
-            if let Ok(Knowledge::Outbox(rows)) = outbox {
-                rows.into_iter().for_each(|row| me.do_send(Said(vec![row])));
-            }
+    /// Rows that were another adapter's: whoever was let in there is let in here, its replies are sent, and its sessions wake.
+    pub(super) fn take_over(&self, to: crate::ids::AdapterName, ctx: &Context<Self>) {
+        self.let_in(Then::TakeOver(to), ctx);
+    }
+
+    fn take_over_rows(&mut self, to: crate::ids::AdapterName, ctx: &mut Context<Self>) {
+        self.ask_for(Chore::TakeOver(to.clone()), Question::Undelivered(to.clone()), ctx, |knowledge| match knowledge {
+            Knowledge::Outbox(rows) => Some(TakenOver(rows)),
+            _ => None,
         });
-        self.wake_waiting(ctx);
+        self.find_open(to, ctx);
     }
 
     /// An operator sends a reply again, or gives it up: the adapter learns of it from the ledger.
     pub(super) fn reload_outbox(&mut self, id: OutboxId, ctx: &mut Context<Self>) {
-        let me = ctx.address();
-        self.ledger.ask(Question::Outbox, move |outbox| {
-            if let Ok(Knowledge::Outbox(rows)) = outbox {
-                rows.into_iter().filter(|row| row.id == id).for_each(|row| me.do_send(Said(vec![row])));
-            }
+        self.ask_for(Chore::Reload(id), Question::Outbox, ctx, move |knowledge| match knowledge {
+            Knowledge::Outbox(rows) => Some(Said(rows.into_iter().filter(|row| row.id == id).collect())),
+            _ => None,
         });
+    }
+
+    /// Asks the ledger what a chore needs, and tells itself the answer.
+    fn ask_for<M>(&self, chore: Chore, question: Question, ctx: &Context<Self>, take: impl FnOnce(Knowledge) -> Option<M> + Send + 'static)
+    where
+        M: Message<Result = ()> + Send + 'static,
+        Self: Handler<M>,
+    {
+        let (told, again) = (ctx.address().recipient::<M>(), ctx.address().recipient::<Chore>());
+        self.ledger.ask(question, move |answer| match answer.map(take) {
+            Ok(Some(message)) => told.do_send(message),
+            Ok(None) => {}
+            Err(_) => again.do_send(chore),
+        });
+    }
+}
+
+impl Handler<Chore> for Supervisor {
+    type Result = ();
+
+    /// The ledger could not answer: another time.
+    fn handle(&mut self, chore: Chore, ctx: &mut Context<Self>) {
+        ctx.run_later(self.settings.ledger.retry_first, |supervisor, ctx| match chore {
+            Chore::WakeWaiting => supervisor.wake_waiting(ctx),
+            Chore::RecoverRest => supervisor.recover_rest(ctx),
+            Chore::TakeOver(to) => supervisor.take_over_rows(to, ctx),
+            Chore::Reload(id) => supervisor.reload_outbox(id, ctx),
+        });
+    }
+}
+
+/// A word that could not be made durable, as more waits for the ledger than may.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct SayLater(crate::ledger::OutboxRow, Duration);
+
+impl Handler<SayLater> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, SayLater(row, wait): SayLater, ctx: &mut Context<Self>) {
+        ctx.run_later(wait, |supervisor, ctx| supervisor.say(row, ctx));
+    }
+}
+
+/// These replies were another adapter's.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct TakenOver(Vec<crate::ledger::OutboxRow>);
+
+impl Handler<TakenOver> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, TakenOver(rows): TakenOver, _: &mut Context<Self>) {
+        rows.into_iter().for_each(|row| self.deliver(vec![row]));
     }
 }
 
@@ -384,11 +497,8 @@ impl Handler<TakeUp> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, TakeUp(cut): TakeUp, ctx: &mut Context<Self>) {
-        for turn in cut {
-            if let Verdict::Resume = recovery::judge(&turn, self.settings.recovery.policy, false) {
-                let CutTurn { turn, attempt, session, strikes, .. } = turn;
-                self.again.push(Again { turn, attempt, session: Arc::new(session), suspect: strikes > 0 });
-            }
+        for cut in cut {
+            self.queue_again(cut);
         }
         self.run_again(ctx);
     }

@@ -72,8 +72,10 @@ pub struct Mood {
     pub hanging: HashSet<RoomId>,
     /// Sends to these rooms are refused for good.
     pub refusing: HashSet<RoomId>,
-    /// Every send is told to wait this long, first.
-    pub busy: Option<Duration>,
+    /// The next send is told to wait this long: its room alone, or everything.
+    pub busy: Option<(Duration, bool)>,
+    /// Messages that were sent cannot be edited any more.
+    pub uneditable: bool,
     /// Sends arrive, but the answer is lost.
     pub mumbling: bool,
     /// Nothing is heard from it: no message, no sign of life. It can still be spoken to.
@@ -213,6 +215,12 @@ impl Stage {
         if self.knife().has_fallen() {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// A message that is too long is refused, as everywhere.
+    fn measure(&self, out: &Outgoing) -> Result<(), SpeakError> {
+        let fits = out.text.encode_utf16().count() <= self.shared.abilities.max_units;
+        fits.then_some(()).ok_or_else(|| SpeakError::Refused("message is too long".into()))
     }
 
     /// The platform has a message. Under a key that it knows it has it already.
@@ -400,8 +408,9 @@ impl Speaker for Voicebox {
             if mood.refusing.contains(&out.room) {
                 return Err(SpeakError::Refused("nobody is there".into()));
             }
-            if let Some(after) = self.0.state().mood.busy.take() {
-                return Err(SpeakError::RetryAfter { after, room_only: false });
+            self.0.measure(&out)?;
+            if let Some((after, room_only)) = self.0.state().mood.busy.take() {
+                return Err(SpeakError::RetryAfter { after, room_only });
             }
             let key = out.key;
             self.0.point(|| format!("before {key} is sent")).await;
@@ -414,6 +423,10 @@ impl Speaker for Voicebox {
     fn edit(&self, out: Outgoing, message: MessageId) -> BoxFuture<'_, Result<(), SpeakError>> {
         Box::pin(async move {
             let key = out.key;
+            if self.0.state().mood.uneditable {
+                return Err(SpeakError::Refused("message to edit not found".into()));
+            }
+            self.0.measure(&out)?;
             self.0.point(|| format!("before {key} is edited")).await;
             self.0.change(out, &message)?;
             self.0.point(|| format!("after {key} was edited")).await;

@@ -4,6 +4,7 @@ use super::{secs, world};
 use switchboard_actors::ids::UserId;
 use switchboard_actors::ledger::{Knowledge, Paired, Question};
 use switchboard_actors::protocol::Order;
+use switchboard_actors::settings::Policy;
 use switchboard_actors::shutdown::ShutdownKind;
 
 #[test]
@@ -106,4 +107,27 @@ fn g23_what_waited_of_somebody_who_was_shut_out_since_is_not_run() {
     world.adapter("stage").access.allow = vec!["stage:bob".into()];
     world.life(async |life| life.pass(secs(20)).await);
     assert_eq!(worker.runs().len(), 1, "{:?}", worker.runs());
+}
+
+#[test]
+fn g01_g18_whoever_was_let_in_by_a_code_is_no_stranger_to_the_life_that_follows() {
+    let (mut world, worker) = world();
+    world.settings.recovery.policy = Policy::Resume;
+    world.adapter("stage").access.allow = vec![];
+    world.adapter("stage").access.pairing = true;
+    world.life(async |life| {
+        life.say("7", "alice", "hello").await;
+        let code = match life.inquire(Question::Pairs { at: life.clock.wall() }).await {
+            Knowledge::Pairs(pairs) => match &pairs[0].state {
+                Paired::Waiting { code, .. } => code.clone(),
+                Paired::In => panic!("not yet"),
+            },
+            other => panic!("{other:?}"),
+        };
+        assert!(life.gateway.supervisor.send(Order::Approve(code)).await.expect("it answers").is_ok());
+        life.say("7", "alice", "work 10").await;
+    });
+    world.life(async |life| life.pass(secs(20)).await);
+    assert_eq!(worker.runs(), [("work 10".to_owned(), 1), ("work 10".to_owned(), 2)]);
+    assert_eq!(world.stage("stage").heard_in("7").last().map(String::as_str), Some("work 10: done"));
 }

@@ -98,7 +98,7 @@ fn a_notice_that_a_rate_limit_holds_back_counts_as_failed() {
     let (mut world, _) = world();
     world.life(async |life| {
         life.say("7", "alice", "work 100").await;
-        life.stage("stage").set_mood(|mood| mood.busy = Some(secs(200)));
+        life.stage("stage").set_mood(|mood| mood.busy = Some((secs(200), false)));
         let report = life.shut_down(ShutdownKind::Stop).await;
         assert_eq!(told(&report), words(&[("7", "failed: not handed over in time")]));
         assert_eq!(took(&report, Phase::Announce), secs(3), "{report:?}");
@@ -118,7 +118,7 @@ fn a_notice_that_waits_for_a_moment_says_what_is_true_then() {
     let (mut world, _) = world();
     world.life(async |life| {
         life.say("7", "alice", "work 30").await;
-        life.stage("stage").set_mood(|mood| mood.busy = Some(secs(2)));
+        life.stage("stage").set_mood(|mood| mood.busy = Some((secs(2), false)));
         life.shut_down(ShutdownKind::Stop).await;
     });
     world.expect(

@@ -123,3 +123,35 @@ fn g02_a_reply_is_not_lost_behind_a_draft_that_a_platform_with_keys_may_have() {
     });
     assert_eq!(stage.heard_in("7"), [WHOLE]);
 }
+
+#[test]
+fn g21_a_draft_that_no_reply_will_finish_ends_in_the_mark_of_a_cut() {
+    let (mut world, _, stage) = editing_world();
+    world.life(async |life| {
+        life.say("7", "alice", "stream 9").await;
+        life.pass(secs(3)).await;
+        let shown = stage.heard_in("7");
+        life.say("7", "alice", "/stop").await;
+        life.pass(secs(1)).await;
+        assert_eq!(stage.heard_in("7"), [format!("{} ✂️ (interrupted)", shown[0]), "⏹️ Stopped. Dropped: 0.".to_owned()]);
+        let report = life.shut_down(ShutdownKind::Stop).await;
+        assert!(report.verdict.is_clean(), "{report:?}");
+    });
+    let said = stage.heard_in("7");
+    world.life(async |life| life.pass(secs(5)).await);
+    assert_eq!(stage.heard_in("7"), said, "nothing is said again");
+}
+
+#[test]
+fn g02_a_reply_whose_draft_was_deleted_is_sent_whole() {
+    let (mut world, _, stage) = editing_world();
+    world.life(async |life| {
+        life.say("7", "alice", "stream 5").await;
+        life.pass(secs(3)).await;
+        stage.set_mood(|mood| mood.uneditable = true);
+        life.pass(secs(5)).await;
+        let report = life.shut_down(ShutdownKind::Stop).await;
+        assert!(report.verdict.is_clean(), "{report:?}");
+    });
+    assert_eq!(stage.heard_in("7").last().map(String::as_str), Some(WHOLE));
+}

@@ -72,7 +72,7 @@ fn g02_a_reply_to_a_platform_that_is_down_is_owed_at_once_and_delivered_by_the_n
 fn a_reply_that_is_due_after_the_deadline_is_owed_at_once() {
     let (mut world, _) = world();
     world.life(async |life| {
-        life.stage("stage").set_mood(|mood| mood.busy = Some(secs(300)));
+        life.stage("stage").set_mood(|mood| mood.busy = Some((secs(300), false)));
         life.say("7", "alice", "hello").await;
         let report = life.shut_down(ShutdownKind::Stop).await;
         assert_eq!(outcomes(&report), pairs(&[("7", Outcome::Owing)]));
@@ -93,7 +93,7 @@ fn a_reply_of_a_session_that_left_memory_counts_in_the_census() {
     let (mut world, _) = world();
     world.settings.session.idle_after = secs(10);
     world.life(async |life| {
-        life.stage("stage").set_mood(|mood| mood.busy = Some(secs(40)));
+        life.stage("stage").set_mood(|mood| mood.busy = Some((secs(40), false)));
         life.say("7", "alice", "hello").await;
         life.pass(secs(25)).await;
         assert_eq!(life.status().await.sessions, 0, "it left");

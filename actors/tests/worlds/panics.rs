@@ -140,14 +140,57 @@ fn g32_an_adapter_that_panics_connects_again_and_delivers() {
         assert_eq!(life.stage("stage").connects(), 2);
         life.say("7", "alice", "hello").await;
         life.pass(secs(5)).await;
+        // What was on its way as it fell is owed by nobody for ever.
+        let report = life.shut_down(ShutdownKind::Stop).await;
+        assert!(report.verdict.is_clean() && report.took < secs(1), "{report:?}");
     });
     world.expect(
         " 0s  alice in 7  work 5
           0s  bob in 9    hello
           5s  → 7         work 5: done
          10s  alice in 7  hello
-         10s  → 7         hello: done",
+         10s  → 7         hello: done
+         15s  drain
+         15s  mark
+         15s  down        clean",
     );
+}
+
+#[test]
+fn g02_g32_a_reply_that_is_on_its_way_as_the_adapter_panics_is_delivered_in_this_life() {
+    let (mut world, _) = world();
+    let stage = world.stage("stage");
+    world.life(async |life| {
+        stage.set_mood(|mood| (mood.slow, mood.refusing) = (secs(5), ["9".into()].into()));
+        life.say("9", "bob", "hello").await;
+        life.pass(secs(1)).await;
+        let wire = Tripwire::on("send failed", 1);
+        life.say("7", "alice", "long 3").await;
+        life.pass(secs(60)).await;
+        assert!(wire.is_spent());
+        let report = life.shut_down(ShutdownKind::Stop).await;
+        assert!(report.verdict.is_clean(), "{report:?}");
+    });
+    // Its answer was lost with the fall: nobody can tell, and so the repeat says.
+    let whole = "line 1\nline 2\nline 3";
+    assert_eq!(stage.heard_in("7"), [whole.to_owned(), format!("🔁 (possibly a repeat) {whole}")]);
+}
+
+#[test]
+fn g06_g32_who_waits_for_their_notice_as_the_adapter_panics_is_told() {
+    let (mut world, _) = world();
+    world.adapter("stage").rate = Some(0.5);
+    let stage = world.stage("stage");
+    world.life(async |life| {
+        stage.set_mood(|mood| mood.refusing = ["7".into()].into());
+        life.say("7", "alice", "work 100").await;
+        life.say("9", "bob", "work 100").await;
+        let wire = Tripwire::on("send failed", 1);
+        let report = life.shut_down(ShutdownKind::Stop).await;
+        assert!(wire.is_spent());
+        assert_eq!(super::told(&report), super::words(&[("7", "unknown"), ("9", "sent")]));
+    });
+    assert_eq!(stage.heard_in("9").len(), 1, "{:?}", stage.heard_in("9"));
 }
 
 /// Something in the gateway falls once a second for five minutes: `provoke` makes it log `words`, and that panics. Somebody else's task, on a

@@ -304,3 +304,28 @@ fn g29_a_gateway_that_goes_down_takes_nothing_over() {
     });
     assert_eq!(world.stage("stage").heard_in("7").last().map(String::as_str), Some("work 5: done"));
 }
+
+#[test]
+fn g06_g08_what_an_adapter_left_that_is_configured_no_more_holds_up_no_shutdown() {
+    let (mut world, _) = world();
+    let stage = world.stage("stage");
+    world.add_stage("other", Stage::plain());
+    world.life(async |life| life.say("7", "alice", "work 10").await);
+    let full = world.configured();
+    world.leave_out("stage");
+    world.life(async |life| {
+        life.pass(secs(2)).await;
+        let report = life.shut_down(ShutdownKind::Stop).await;
+        assert!(report.verdict.is_clean() && report.took < secs(1), "{report:?}");
+    });
+    // Once it is back in the configuration its chat is told, once.
+    world.life(async |life| {
+        life.reconfigure(with(full, "stage", &stage)).await;
+        life.pass(secs(2)).await;
+        assert_eq!(stage.heard_in("7").len(), 1, "{:?}", stage.heard_in("7"));
+        assert!(stage.heard_in("7")[0].starts_with("✂️ Your task was interrupted"), "{:?}", stage.heard_in("7"));
+        life.say("7", "alice", "/retry").await;
+        life.pass(secs(15)).await;
+    });
+    assert_eq!(stage.heard_in("7").last().map(String::as_str), Some("work 10: done"));
+}

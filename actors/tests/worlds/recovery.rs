@@ -118,7 +118,7 @@ fn planned_interrupts_are_no_strikes() {
 }
 
 #[test]
-fn a_crash_loop_is_held_until_an_operator_resumes() {
+fn g01_a_crash_loop_is_held_and_said_until_an_operator_resumes() {
     let (mut world, worker) = world();
     world.settings.recovery.policy = Policy::Resume;
     cut_life(&mut world, "work 10");
@@ -139,6 +139,7 @@ fn a_crash_loop_is_held_until_an_operator_resumes() {
     });
     world.expect(
         " 0s  alice in 7   work 10
+         10s  → 7          ✂️ Your task was interrupted (crash). Use /retry to run it again, /new to drop it.
          13s  bob in 9     work 5
          13s  carol in 11  hello
          18s  → 9          work 5: done

@@ -4,7 +4,7 @@ use super::{secs, world};
 use switchboard_actors::ledger::{Done, Knowledge, OutboxState, Question};
 use switchboard_actors::platform::Abilities;
 use switchboard_actors::protocol::Order;
-use switchboard_actors::shutdown::ShutdownKind;
+use switchboard_actors::shutdown::{Outcome, ShutdownKind, ShutdownReport};
 use switchboard_actors::testkit::stage::Stage;
 
 #[test]
@@ -72,7 +72,8 @@ fn g04_a_send_that_was_under_way_when_the_life_was_cut_is_marked_by_the_next() {
 #[test]
 fn parts_stay_in_order_and_a_cut_resumes_at_the_first_that_was_not_sent() {
     let (mut world, worker) = world();
-    let stage = world.add_stage("stage", Abilities { max_units: 8, ..Stage::plain() });
+    let max_units = 8 + world.settings.texts.marks();
+    let stage = world.add_stage("stage", Abilities { max_units, ..Stage::plain() });
     world.life(async |life| {
         stage.set_mood(|mood| mood.slow = secs(1));
         life.say("7", "alice", "long 4").await;
@@ -90,8 +91,8 @@ fn parts_stay_in_order_and_a_cut_resumes_at_the_first_that_was_not_sent() {
         "0s  alice in 7  long 4
          1s  → 7         line 1
          2s  → 7         line 2
-         2s  alice in 7  x
          2s  → 7         🔁 (possibly a repeat) line 3
+         2s  alice in 7  x
          2s  → 7         line 4
          2s  → 7         x: done",
     );
@@ -100,7 +101,8 @@ fn parts_stay_in_order_and_a_cut_resumes_at_the_first_that_was_not_sent() {
 #[test]
 fn replies_of_two_sessions_in_one_room_do_not_interleave() {
     let (mut world, _) = world();
-    let stage = world.add_stage("stage", Abilities { max_units: 8, ..Stage::plain() });
+    let max_units = 8 + world.settings.texts.marks();
+    let stage = world.add_stage("stage", Abilities { max_units, ..Stage::plain() });
     stage.make_group("7");
     world.life(async |life| {
         stage.set_mood(|mood| mood.slow = secs(1));
@@ -161,4 +163,41 @@ fn a_rate_limit_delays_and_loses_nothing() {
     let sent: Vec<_> = world.stage("stage").sent().into_iter().map(|sent| sent.at.0 / 1000).collect();
     let first = sent[0];
     assert_eq!(sent.iter().map(|at| at - first).collect::<Vec<_>>(), [0, 2, 4, 6]);
+}
+
+#[test]
+fn g02_g04_a_part_as_long_as_may_be_still_has_room_for_the_mark_of_a_repeat() {
+    let (mut world, _) = world();
+    let stage = world.add_stage("stage", Abilities { max_units: 64, ..Stage::plain() });
+    world.life(async |life| {
+        stage.set_mood(|mood| mood.mumbling = true);
+        life.say("7", "alice", "long 30").await;
+        life.pass(secs(1) / 2).await;
+        stage.set_mood(|mood| mood.mumbling = false);
+        life.pass(secs(60)).await;
+    });
+    let heard = stage.heard_in("7");
+    let mark = "🔁 (possibly a repeat) ";
+    let (repeats, firsts): (Vec<_>, Vec<_>) = heard.iter().partition(|text| text.starts_with(mark));
+    assert!(!repeats.is_empty(), "{heard:?}");
+    let told: Vec<&str> = firsts.iter().flat_map(|part| part.split('\n')).collect();
+    assert_eq!(told.len(), 30, "every line arrived: {heard:?}");
+}
+
+#[test]
+fn g08_g10_a_reply_that_an_earlier_life_left_is_of_the_census() {
+    let (mut world, _) = world();
+    let owing = |report: &ShutdownReport| {
+        assert_eq!(super::outcomes(report), super::pairs(&[("7", Outcome::Owing)]), "{report:?}");
+        assert!(!report.verdict.is_clean() && report.took < secs(20), "{report:?}");
+    };
+    world.life(async |life| {
+        life.stage("stage").set_mood(|mood| mood.busy = Some((secs(200), false)));
+        life.say("7", "alice", "hello").await;
+        owing(&life.shut_down(ShutdownKind::Stop).await);
+    });
+    world.life(async |life| {
+        life.pass(secs(1)).await;
+        owing(&life.shut_down(ShutdownKind::Stop).await);
+    });
 }

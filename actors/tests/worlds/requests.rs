@@ -56,8 +56,8 @@ fn g16_a_restart_by_an_admin_that_is_delivered_again_restarts_nothing() {
           0s  boss in 9   /restart
           0s  announce
           0s  drain
-          0s  → 7         ⚠️ Gateway restarting — your current task has up to 53s to finish, then it will be interrupted. Use /retry after restart to continue.
           0s  → 9         🔄 Restarting. I will say when I am back.
+          0s  → 7         ⚠️ Gateway restarting — your current task has up to 53s to finish, then it will be interrupted. Use /retry after restart to continue.
           5s  → 7         work 5: done
           5s  mark
           5s  down        clean
@@ -112,8 +112,8 @@ fn a_restart_that_a_crash_cut_short_is_told_and_not_carried_out() {
          0s  boss in 9   /restart
          0s  announce
          0s  drain
-         0s  → 7         ⚠️ Gateway restarting — your current task has up to 53s to finish, then it will be interrupted. Use /retry after restart to continue.
          0s  → 9         🔄 Restarting. I will say when I am back.
+         0s  → 7         ⚠️ Gateway restarting — your current task has up to 53s to finish, then it will be interrupted. Use /retry after restart to continue.
          2s  → 7         ✅ Back, after 3s (cut off while shutting down).
          2s  → 7         ✂️ Your task was interrupted (cut off while shutting down). Use /retry to run it again, /new to drop it.
          5s  → 9         ⚠️ The restart you asked for was cut short (cut off while shutting down); I am back, and did not do it again.",

@@ -405,3 +405,135 @@ fn other_bounds_hold_at_once() {
     let slower = Event::Bounds(Bounds { rate: Some(0.5), ..bounds() });
     check(bounds(), vec![(0, slower, ""), (0, reply("1", &[1]), "send 1"), (0, reply("2", &[2]), "failed 2, wake 2")]);
 }
+
+#[test]
+fn g19_a_chat_that_is_told_to_wait_keeps_no_other_chat_waiting() {
+    let notice_waits = vec![
+        (0, notice("1", 1, NoticeKind::Down), "handed 1, send 1"),
+        (0, failed(1, busy(5, true)), "back 1, wake 5"),
+        (0, reply("2", &[2]), "send 2, wake 5"),
+        (1, notice("3", 3, NoticeKind::Down), "handed 3, send 3, wake 5"),
+        // What is said to the chat itself waits with its notice.
+        (1, sent(2), "sent 2, settled 2, wake 5"),
+        (1, sent(3), "sent 3, told 3, wake 5"),
+        (5, Event::Tick, "handed 1, send 1"),
+        (5, sent(1), "sent 1, told 1"),
+    ];
+    check(bounds(), notice_waits);
+    let lane_waits = vec![
+        (0, reply("1", &[1, 2]), "send 1"),
+        (0, notice("1", 9, NoticeKind::Down), "handed 1, send 9"),
+        (0, failed(9, busy(5, true)), "back 1, wake 5"),
+        (1, sent(1), "sent 1, settled 1, wake 5"),
+        (5, Event::Tick, "handed 1, send 9, record 2"),
+    ];
+    check(bounds(), lane_waits);
+    let courtesy =
+        vec![(0, notice("1", 1, NoticeKind::Saved), "handed 1, send 1"), (0, failed(1, busy(5, true)), "back 1, dead 1, not told 1")];
+    check(bounds(), courtesy);
+    let spared = vec![
+        (0, notice("1", 1, NoticeKind::Down), "handed 1, send 1"),
+        (0, failed(1, busy(5, true)), "back 1, wake 5"),
+        (1, Event::Withdraw(ChatId::new("a", "1")), "dead 1, spared 1"),
+    ];
+    check(bounds(), spared);
+    let held = || failed(1, busy(6, true));
+    let begin = |before| {
+        vec![(0, Event::Before(at(before)), ""), (0, notice("1", 1, NoticeKind::Down), "handed 1, send 1"), (0, held(), "back 1, wake 6")]
+    };
+    check(
+        bounds(),
+        [begin(5), vec![(1, Event::Flush, "wake 6, flushed"), (2, Event::Closing, "dead 1, not told 1")]].into_iter().flatten().collect(),
+    );
+    check(bounds(), [begin(6), vec![(1, Event::Flush, "wake 6"), (6, Event::Tick, "handed 1, send 1")]].into_iter().flatten().collect());
+}
+
+#[test]
+fn g07_our_own_pace_drops_no_word_of_back() {
+    let life = vec![
+        (0, notice("1", 1, NoticeKind::Back), "handed 1, send 1"),
+        (0, notice("2", 2, NoticeKind::Back), "wake 2"),
+        (2, Event::Tick, "handed 2, send 2"),
+    ];
+    check(Bounds { rate: Some(0.5), ..bounds() }, life);
+    // However slow that pace is.
+    let crawl = vec![(0, reply("1", &[1]), "send 1"), (0, reply("2", &[2]), "failed 2, wake 86400")];
+    check(Bounds { rate: Some(1e-20), ..bounds() }, crawl);
+}
+
+#[test]
+fn a_line_that_comes_back_lifts_no_limit_and_another_platform_does() {
+    let hold = |next: Event, expected: &'static str| {
+        vec![
+            (0, reply("1", &[1]), "send 1"),
+            (0, failed(1, busy(60, false)), "failed 1, wake 60"),
+            (1, Event::Disconnected, ""),
+            (1, next, ""),
+            (2, Event::Connected, expected),
+        ]
+    };
+    check(bounds(), hold(Event::Tick, "wake 60"));
+    check(bounds(), hold(Event::Replaced, "record 1"));
+}
+
+#[test]
+fn g02_a_reply_whose_draft_cannot_be_edited_is_sent_whole() {
+    let mut shown = row(1, "1", What::Reply { word: Word::Answer }, OutboxState::Sending);
+    shown.message = Some(MessageId::new("draft"));
+    let refused = |id| failed(id, SpeakError::Refused("message to edit not found".into()));
+    let life = vec![
+        (0, Event::Reply(vec![shown.clone()]), "send 1"),
+        (1, refused(1), "failed 1, record 1"),
+        (1, recorded(1), "send 1"),
+        (2, refused(1), "dead 1, settled 1"),
+    ];
+    check(bounds(), life);
+    // An edit that may have arrived is made again: that is no repeat.
+    let again = vec![
+        (0, Event::Reply(vec![shown]), "send 1"),
+        (0, failed(1, SpeakError::Unknown("no answer".into())), "unknown 1, wake 1"),
+        (1, Event::Tick, "record 1"),
+        (1, recorded(1), "send 1"),
+    ];
+    check(bounds(), again);
+}
+
+#[test]
+fn g02_a_reply_that_cannot_be_recorded_for_now_keeps_its_place() {
+    let life = vec![
+        (0, left("1", 1, OutboxState::Due), "record 1"),
+        (0, Event::NotRecorded(OutboxId(Seq(1)), Duration::from_secs(3)), "wake 3"),
+        (3, Event::Tick, "record 1"),
+        (3, recorded(1), "send 1"),
+    ];
+    check(bounds(), life);
+}
+
+#[test]
+fn g32_an_outbox_that_fell_owes_what_it_owed() {
+    let mut outbox = Outbox::new(bounds());
+    let before = [
+        Event::Connected,
+        Event::Before(at(50)),
+        reply("1", &[1]),
+        notice("2", 2, NoticeKind::Down),
+        // There is no more room in flight.
+        notice("3", 3, NoticeKind::Down),
+        Event::Flush,
+    ];
+    for event in before {
+        outbox.step(at(0), Wall(0), event);
+    }
+    let (mut outbox, effects) = Outbox::instead_of(outbox);
+    let mut effects: Vec<String> = effects.iter().map(words).collect();
+    effects.sort_unstable();
+    assert_eq!(effects, ["perhaps told 2", "unknown 1", "unknown 2"]);
+    let mut step = |event, expected: &str| {
+        let effects: Vec<String> = outbox.step(at(1), Wall(1_000), event).iter().map(words).collect();
+        assert_eq!(effects.join(", "), expected);
+    };
+    // What is heard of the time before the fall changes nothing.
+    step(sent(1), "flushed");
+    step(left("1", 1, OutboxState::Unknown), "stuck 1");
+    step(Event::Connected, "handed 3, send 3, record 1");
+}

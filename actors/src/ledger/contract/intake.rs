@@ -8,7 +8,8 @@ use crate::clock::Wall;
 use crate::ids::{InstanceId, Seq};
 use crate::last_words::{Cause, Death, LastWords, Remains};
 use crate::ledger::{
-    Accepted, Born, Done, Ending, InstanceFacts, Knowledge, LedgerFacts, PairCode, PairRow, Paired, Question, Request, Settle, Step, Word,
+    Accept, Accepted, Born, Done, Ending, InstanceFacts, Knowledge, LedgerFacts, PairCode, PairRow, Paired, Question, Request, Settle,
+    Step, Word,
 };
 use crate::shutdown::{Phase, ShutdownKind};
 
@@ -17,6 +18,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "a number is given once", play: numbers },
     Case { name: "a refused step fails none of its neighbours", play: neighbours },
     Case { name: "a retry with nothing to retry is closed at once", play: nothing_to_retry },
+    Case { name: "what is closed as it is taken in has its word in the same breath, and nothing else has", play: answered_at_once },
     Case { name: "a command is open until it is settled", play: command },
     Case { name: "a request is at most once and open until it is answered", play: request },
     Case { name: "the cursor is the account's", play: cursor },
@@ -88,6 +90,44 @@ fn nothing_to_retry(s: &mut Script) {
     s.talk("hi");
     let retry = s.delivery(alice(), "alice", Accepted::Retry);
     let done = s.step(Step::Accept(retry));
+    s.same(done, Done::Accepted { retryable: true });
+}
+
+fn answered_at_once(s: &mut Script) {
+    let kinds = |s: &Script| {
+        [
+            Accepted::Retry,
+            Accepted::Decision { approved: true },
+            Accepted::Refused { reason: "too long".into() },
+            Accepted::Request(Request { kind: ShutdownKind::Restart, instance: s.instance }),
+        ]
+    };
+    for what in kinds(s) {
+        let before = s.undelivered();
+        let word = s.reply(None, Word::Command, "word");
+        let accept = Accept { answer: vec![word.clone()], ..s.delivery(alice(), "alice", what) };
+        let done = s.step(Step::Accept(accept.clone()));
+        assert!(matches!(done, Done::Accepted { .. }), "{done:?}");
+        let after = s.undelivered();
+        s.same(after, before.into_iter().chain([word.id]).collect());
+        s.again(Step::Accept(accept), Done::Duplicate { waiting: None });
+    }
+    // What waits, or is a command, is answered by whoever takes it up.
+    s.talk("hi");
+    for what in [Accepted::Message { text: "ho".into() }, Accepted::Retry, Accepted::Command { text: "/status".into() }] {
+        let before = s.undelivered();
+        let accept = Accept { answer: vec![s.reply(None, Word::Command, "word")], ..s.delivery(alice(), "alice", what) };
+        s.step(Step::Accept(accept));
+        let after = s.undelivered();
+        s.same(after, before);
+    }
+    // A number that is taken refuses the whole of it.
+    let taken = s.reply(None, Word::Command, "word");
+    s.step(Step::Tell(taken.clone()));
+    let accept = Accept { answer: vec![taken], ..s.delivery(alice(), "alice", Accepted::Refused { reason: "too long".into() }) };
+    let done = s.step(Step::Accept(accept.clone()));
+    s.refused(&done);
+    let done = s.step(Step::Accept(Accept { answer: Vec::new(), ..accept }));
     s.same(done, Done::Accepted { retryable: true });
 }
 

@@ -102,6 +102,7 @@ impl Script {
             message: Some(format!("m{seq}").as_str().into()),
             at: self.now,
             what,
+            answer: Vec::new(),
         }
     }
 

@@ -81,6 +81,9 @@ impl Books {
         if self.used(accept.seq) {
             return clash(accept.seq);
         }
+        if let Some(clash) = self.replies_clash(&accept.answer, None) {
+            return clash;
+        }
         let retryable =
             self.newest_turn(&accept.session).is_some() || self.sessions.get(&accept.session).is_some_and(|book| !book.waiting.is_empty());
         let asks = match accept.what {
@@ -101,6 +104,9 @@ impl Books {
             self.requests.insert(accept.seq, asked);
         }
         self.saw(accept.seq);
+        if matches!(state, InboxState::Closed | InboxState::Refused) {
+            self.post_all(&accept.answer, 0);
+        }
         self.keys.insert(key.clone(), accept.seq);
         self.add_row(
             accept.seq,

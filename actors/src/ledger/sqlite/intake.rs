@@ -119,6 +119,9 @@ impl Book {
             reason,
             asks.map(|turn| int(turn.0)),
         ])?;
+        if state != "waiting" {
+            self.post_all(&accept.answer, None, 0)?;
+        }
         if matches!(accept.what, Accepted::Message { .. }) {
             self.note_speaker(&session, &accept.user)?;
         }

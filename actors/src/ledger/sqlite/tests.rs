@@ -33,6 +33,7 @@ fn message(seq: u64, text: &str) -> Step {
         message: None,
         at: Wall(1),
         what: Accepted::Message { text: text.into() },
+        answer: Vec::new(),
     })
 }
 
