@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use switchboard_actors::ids::{AdapterName, DeliveryId, OutboxId, RoomId, Seq, SessionKey, TurnId};
-use switchboard_actors::ledger::{Accept, Accepted, Clear, Done, End, Finish, Start, Started, Step, Word};
+use switchboard_actors::ledger::{Accept, Accepted, Clear, Done, End, Finish, OutboxState, Start, Started, Step, Word};
 use switchboard_actors::shutdown::Phase;
 use switchboard_actors::testkit::cuts::{Event, Fact};
 
@@ -240,7 +240,7 @@ impl Evidence {
     /// Whether a word of this turn was given up, for a reason on record.
     fn gave_up(&self, turn: TurnId) -> bool {
         let dead = self.dead();
-        self.rows().any(|(_, _, row)| row.turn == Some(turn) && dead.contains(&row.id))
+        self.rows().any(|(_, _, row)| row.turn == Some(turn) && row.state != OutboxState::Draft && dead.contains(&row.id))
     }
 }
 

@@ -9,19 +9,16 @@ use switchboard_actors::testkit::cuts::Event;
 
 use crate::guarantees::Evidence;
 
-/// G6: a turn that a shutdown cut had its chat told before, in the same life.
+/// G6: a turn that a shutdown cut had its chat told of just that before, in the same life.
 pub(crate) fn g06_nobody_is_cut_untold(evidence: &Evidence) -> usize {
     let mut judged = 0;
     let turns = evidence.turns();
     for (cut, life, step, done) in evidence.steps().filter(|(_, life, ..)| !evidence.troubled.contains(life)) {
         let (Step::Finish(Finish { turn, end: End::Interrupted { .. }, .. }), Done::Ok) = (step, done) else { continue };
         let Some(chat) = turns.get(turn) else { panic!("turn {turn} was cut and never started") };
-        let told = evidence.sent().any(|(place, of, room, _, text)| {
-            of == life
-                && place < cut
-                && *room == chat.room
-                && (text.contains("Gateway shutting down") || text.contains("Gateway restarting"))
-        });
+        let told = evidence
+            .sent()
+            .any(|(place, of, room, _, text)| of == life && place < cut && *room == chat.room && text.contains("urrent task"));
         assert!(told, "G6: turn {turn} in {} was cut in life {life} and nobody was told before", chat.room);
         judged += 1;
     }

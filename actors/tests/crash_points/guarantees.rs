@@ -6,8 +6,8 @@ use std::collections::{HashMap, HashSet};
 
 use switchboard_actors::agent::Entry;
 use switchboard_actors::children::Child;
-use switchboard_actors::ids::{OutboxId, RoomId, TurnId};
-use switchboard_actors::ledger::{Done, Fate, Finish, OutboxRow, OutboxState, Step, What, Word};
+use switchboard_actors::ids::{DeliveryId, OutboxId, RoomId, TurnId};
+use switchboard_actors::ledger::{Accept, Accepted, Done, Fate, Finish, OutboxRow, OutboxState, Step, What, Word};
 use switchboard_actors::marker::Found;
 use switchboard_actors::shutdown::{Phase, ShutdownReport};
 use switchboard_actors::testkit::cuts::{Event, Fact};
@@ -79,6 +79,7 @@ impl Evidence {
                 (Step::Finish(Finish { replies, .. }), Done::Ok) => replies.iter().collect(),
                 (Step::Answered { replies, .. }, Done::Ok) => replies.iter().collect(),
                 (Step::Settle(settle), Done::Ok) => settle.replies.iter().collect(),
+                (Step::Accept(accept), done) if is_closed_at_once(accept, done) => accept.answer.iter().collect(),
                 (Step::Tell(row) | Step::Notice(row) | Step::Draft(row), Done::Ok) => vec![row],
                 _ => Vec::new(),
             };
@@ -93,6 +94,15 @@ impl Evidence {
             _ => None,
         });
         dead.collect()
+    }
+}
+
+/// Whether nothing is left to do for a delivery once it is taken in: its word comes with it.
+pub(crate) fn is_closed_at_once(accept: &Accept, done: &Done) -> bool {
+    match (&accept.what, done) {
+        (Accepted::Refused { .. } | Accepted::Request(_), Done::Accepted { .. }) => true,
+        (Accepted::Retry | Accepted::Decision { .. }, Done::Accepted { retryable }) => !retryable,
+        _ => false,
     }
 }
 
@@ -114,6 +124,7 @@ pub(crate) fn check(evidence: &Evidence, report: &ShutdownReport) {
     judge! {
         g01_everything_is_answered(evidence);
         g02_what_was_finished_is_delivered(evidence);
+        g03_nothing_is_acknowledged_before_it_is_durable(evidence);
         g04_nothing_leaves_before_it_is_durable(evidence);
         g04_nothing_is_said_twice_without_saying_so(evidence);
         g04_notices_are_said_once(evidence);
@@ -124,6 +135,7 @@ pub(crate) fn check(evidence: &Evidence, report: &ShutdownReport) {
         g07_who_was_told_down_is_told_back(evidence);
         g08_a_flag_is_consumed_once(evidence, report);
         g09_children_are_gone_before_their_conversation_goes_on(evidence);
+        g10_a_clean_life_has_delivered_what_it_finished(evidence);
         g14_no_transcript_dangles(evidence);
         g15_attempts_are_bounded(evidence);
         g16_a_request_ends_the_process_once(evidence);
@@ -160,6 +172,60 @@ fn g02_what_was_finished_is_delivered(evidence: &Evidence) -> usize {
         judged += 1;
     }
     judged
+}
+
+/// G3: the platform is told that a delivery is accepted only once that is on record: from then on nobody offers it again.
+fn g03_nothing_is_acknowledged_before_it_is_durable(evidence: &Evidence) -> usize {
+    let mut judged = 0;
+    let mut kept: HashSet<&DeliveryId> = HashSet::new();
+    for fact in &evidence.facts {
+        match &fact.event {
+            Event::Committed(Step::Accept(accept), Done::Accepted { .. } | Done::Duplicate { .. } | Done::Open(_)) => {
+                kept.insert(&accept.delivery);
+            }
+            Event::Accepted(stage, delivery) => {
+                assert!(kept.contains(delivery), "G3: delivery {delivery} of {stage} was acknowledged and is not on record");
+                judged += 1;
+            }
+            _ => {}
+        }
+    }
+    judged
+}
+
+/// G10: whoever calls a life clean has delivered every answer that it, or a life before it, finished.
+fn g10_a_clean_life_has_delivered_what_it_finished(evidence: &Evidence) -> usize {
+    let mut judged = 0;
+    let dead = evidence.dead();
+    let ends = evidence.steps().filter(|(_, _, step, done)| matches!((step, done), (Step::Ended { clean: true, .. }, Done::Ok)));
+    for (ended, life, ..) in ends {
+        let shown: HashSet<OutboxId> = evidence.facts[..ended]
+            .iter()
+            .filter_map(|fact| match &fact.event {
+                Event::Sent { key, .. } | Event::Edited { key, .. } => Some(*key),
+                _ => None,
+            })
+            .collect();
+        let finished = |row: &OutboxRow| row.turn.is_some() && row.state != OutboxState::Draft && !dead.contains(&row.id);
+        for (_, of, row) in evidence.rows().filter(|(place, _, row)| *place < ended && finished(row)) {
+            assert!(shown.contains(&row.id), "G10: life {life} is called clean, and {:?} of life {of} was not delivered", row.text);
+            judged += 1;
+        }
+    }
+    judged
+}
+
+/// G2: where the platform takes everything, no reply is given up.
+pub(crate) fn g02_nothing_is_given_up(evidence: &Evidence) -> usize {
+    let drafts: HashSet<OutboxId> =
+        evidence.rows().filter(|(_, _, row)| row.state == OutboxState::Draft).map(|(_, _, row)| row.id).collect();
+    let rows: HashMap<OutboxId, &OutboxRow> = evidence.rows().map(|(_, _, row)| (row.id, row)).collect();
+    for id in evidence.dead() {
+        let Some(row) = rows.get(&id) else { continue };
+        let reply = matches!(row.what, What::Reply { .. });
+        assert!(!reply || drafts.contains(&id), "G2: {:?} was given up, and nobody had refused it", row.text);
+    }
+    rows.len()
 }
 
 /// G4: a word is on record before it is said.

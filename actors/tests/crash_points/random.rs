@@ -130,7 +130,7 @@ impl Trouble {
             Trouble::Slow => Mood { slow: Duration::from_secs(4), ..Mood::default() },
             Trouble::Hanging => Mood { hanging: room(), ..Mood::default() },
             Trouble::Refusing => Mood { refusing: room(), ..Mood::default() },
-            Trouble::Busy => Mood { busy: Some(Duration::from_secs(20)), ..Mood::default() },
+            Trouble::Busy => Mood { busy: Some((Duration::from_secs(20), false)), ..Mood::default() },
             Trouble::Mumbling => Mood { mumbling: true, ..Mood::default() },
             Trouble::Deaf => Mood { deaf: true, ..Mood::default() },
         }

@@ -16,6 +16,7 @@ pub(crate) fn all() -> Vec<Named> {
     scenarios![
         a_stop_of_a_full_house,
         a_restart_of_a_full_house,
+        an_update_of_a_full_house,
         an_update_with_everybody_idle,
         a_message_while_going_down,
         a_stop_that_joins_a_restart_and_is_hurried,
@@ -57,6 +58,17 @@ fn a_restart_of_a_full_house() -> Scenario {
         Box::pin(async move {
             a_full_house(life).await;
             life.shut_down(ShutdownKind::Restart).await;
+        })
+    })
+    .set(a_short_grace)
+    .then(a_second)
+}
+
+fn an_update_of_a_full_house() -> Scenario {
+    Scenario::new(60, |life| {
+        Box::pin(async move {
+            a_full_house(life).await;
+            life.shut_down(ShutdownKind::Update).await;
         })
     })
     .set(a_short_grace)

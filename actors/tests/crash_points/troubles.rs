@@ -23,14 +23,24 @@ pub(crate) fn all() -> Vec<Named> {
 }
 
 fn a_session_that_leaves_as_somebody_speaks() -> Scenario {
-    Scenario::new(24, |life| {
+    /// Rooms that are spoken to again, two milliseconds apart, around the moment at which all are asked whether they would leave.
+    const RACING: usize = 8;
+    const QUIET: [&str; 2] = ["quiet", "silent"];
+    Scenario::new(80, |life| {
         Box::pin(async move {
-            life.say("7", "alice", "m1").await;
-            // It is asked whether it would leave every hundred milliseconds.
-            for name in ["m2", "m3", "m4"] {
-                life.pass(Duration::from_millis(120)).await;
-                life.say("7", "alice", name).await;
+            let stage = life.stage("stage");
+            let rooms: Vec<String> = (0..RACING).map(|room| format!("r{room}")).collect();
+            let everybody = rooms.iter().map(String::as_str).chain(QUIET);
+            for (number, room) in everybody.enumerate() {
+                stage.say(room, "alice", &format!("m{number}"));
             }
+            life.pass(Duration::from_millis(290)).await;
+            for (number, room) in rooms.iter().enumerate() {
+                stage.say(room, "alice", &format!("m{}", 100 + number));
+                life.pass(Duration::from_millis(2)).await;
+            }
+            life.pass(Duration::from_millis(20)).await;
+            assert!(life.status().await.sessions < RACING + QUIET.len(), "nobody left: there was no race");
             life.pass(BRIEFLY).await;
         })
     })

@@ -69,7 +69,7 @@ fn an_answer_in_parts() -> Scenario {
     });
     let small = |world: &mut switchboard_actors::testkit::world::World| {
         let idempotent = world.stage("stage").abilities().idempotent;
-        world.add_stage("stage", Abilities { max_units: 64, idempotent, ..Stage::plain() });
+        world.add_stage("stage", Abilities { max_units: 160, idempotent, ..Stage::plain() });
     };
     scenario.set(small)
 }
