@@ -36,6 +36,16 @@ fn choose(found: &[(String, Option<SocketAddr>)], wanted: &[SocketAddr]) -> Choi
     if same && !kept.is_empty() { Choice::Use(kept) } else { Choice::Bind }
 }
 
+/// The sockets that the image before left us, where they are what `listen` says now; none: listen yourself.
+pub fn as_configured(listeners: Vec<TcpListener>, listen: &str) -> Option<Vec<TcpListener>> {
+    let wanted: Vec<SocketAddr> = listen.to_socket_addrs().map(Iterator::collect).unwrap_or_default();
+    // Any port is every port.
+    let serves = |at: &SocketAddr, wanted: &SocketAddr| at == wanted || (wanted.port() == 0 && at.ip() == wanted.ip());
+    let found: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let same = found.len() == wanted.len() && wanted.iter().all(|wanted| found.iter().any(|at| serves(at, wanted)));
+    (same && !found.is_empty()).then_some(listeners)
+}
+
 /// The sockets that the manager holds for `listen`; none: listen yourself. To be asked once, before anything else opens descriptors.
 pub fn take(listen: &str) -> Option<Vec<TcpListener>> {
     let given: Vec<(RawFd, String)> = match sd_notify::listen_fds_with_names() {
@@ -86,6 +96,18 @@ fn tell(news: &[NotifyState]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sockets_of_the_image_before_serve_only_the_address_that_is_configured() {
+        let socket = || TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let (one, other) = (socket(), socket());
+        let (here, elsewhere) = (one.local_addr().expect("it listens"), other.local_addr().expect("it listens"));
+        assert!(as_configured(vec![one.try_clone().expect("a copy")], &here.to_string()).is_some());
+        assert!(as_configured(vec![one.try_clone().expect("a copy")], &elsewhere.to_string()).is_none());
+        assert!(as_configured(vec![one.try_clone().expect("a copy"), other], &here.to_string()).is_none());
+        assert!(as_configured(vec![one], "127.0.0.1:0").is_some());
+        assert!(as_configured(Vec::new(), &here.to_string()).is_none());
+    }
 
     #[test]
     fn kept_sockets_serve_only_the_addresses_that_are_configured() {

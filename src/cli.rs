@@ -11,7 +11,7 @@ mod tables;
 mod update;
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ use crate::false_starts;
 use crate::release::Release;
 use crate::state_dir::StateDir;
 use crate::token::Token;
+use crate::unit::installed::Installed;
 use crate::upkeep::{self, Look, Upkeep};
 
 /// What the command line cannot do by itself.
@@ -228,6 +229,7 @@ pub fn main(program: &Program) -> ExitCode {
     around.looks_only = !matches!(cli.command, None | Some(Command::Run));
     let around = around;
     let config = || Config::load(cli.config.as_deref(), &around);
+    let kept = || config_of_the_kept(cli.config.as_deref(), &around);
     let place = ask::Place { socket: cli.socket.as_deref(), file: cli.config.as_deref(), around: &around };
     let exit = match &cli.command {
         None | Some(Command::Run) => {
@@ -237,15 +239,15 @@ pub fn main(program: &Program) -> ExitCode {
             }
             with(config, |config| (program.run)(&program.release, config, &around))
         }
-        Some(Command::Check(order)) => with(config(), |config| check(&config, order, program)),
+        Some(Command::Check(order)) => with(kept(), |config| check(&config, order, program)),
         Some(Command::Update(order)) => order.carry_out(cli.config.as_deref(), cli.socket.as_deref(), &around),
-        Some(Command::Config(ConfigCommand::Show)) => with(config(), |config| say(&config.show())),
-        Some(Command::Url) => with(config(), |config| url(&config)),
+        Some(Command::Config(ConfigCommand::Show)) => with(kept(), |config| say(&config.show())),
+        Some(Command::Url) => with(kept(), |config| url(&config)),
         Some(Command::Service(order)) => service::service(order, cli.config.as_deref(), config(), &around),
         Some(Command::Ledger(order)) if cli.socket.is_none() => {
             let known = config();
             match ask::ask(cli.command.as_ref().expect("it was just matched"), &place, known.clone(), true) {
-                Exit::NoGateway => with(known, |config| keep(&config, order, program)),
+                Exit::NoGateway => with(kept(), |config| keep(&config, order, program)),
                 exit => exit,
             }
         }
@@ -253,13 +255,27 @@ pub fn main(program: &Program) -> ExitCode {
         Some(Command::History(order)) if cli.socket.is_none() => {
             let known = config();
             match ask::ask(cli.command.as_ref().expect("it was just matched"), &place, known.clone(), true) {
-                Exit::NoGateway => with(known, |config| look_back(&config, order, program)),
+                Exit::NoGateway => with(kept(), |config| look_back(&config, order, program)),
                 exit => exit,
             }
         }
         Some(command) => ask::ask(command, &place, config(), false),
     };
     exit.into()
+}
+
+/// The configuration of the gateway whose directories are meant: the one that is named, or that this environment names, else the installed
+/// service's, whose manager alone knows where those are.
+fn config_of_the_kept(file: Option<&Path>, around: &Surroundings) -> Result<Config, crate::config::Faults> {
+    const NAMED: [&str; 2] = ["STATE_DIRECTORY", "SWITCHBOARD__STATE_DIR"];
+    let named = file.is_some() || NAMED.iter().any(|name| around.variables.contains_key(*name));
+    let program = std::env::current_exe().ok().filter(|_| !named);
+    let Some(installed) = program.and_then(|program| Installed::starting(&program, &around.variables)) else {
+        return Config::load(file, around);
+    };
+    let at = installed.arguments.iter().position(|word| word == "--config");
+    let file = at.and_then(|at| installed.arguments.get(at + 1)).map(PathBuf::from);
+    Config::load(file.as_deref(), &Surroundings { variables: installed.variables, looks_only: true })
 }
 
 /// Goes on with a good configuration; every fault of a bad one is printed.

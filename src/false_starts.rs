@@ -34,11 +34,11 @@ pub struct FalseStart {
     pub reason: String,
 }
 
-/// Puts a start that came to nothing, and its exit code, on record, as far as there is a state directory that can be written.
+/// Puts a start that came to nothing, and its exit code, on record, as far as there is a state directory of ours that can be written.
 pub fn note(state: &StateDir, version: &str, code: u8, reason: &str) {
     let reason = reason.chars().take(REASON).collect();
     let start = FalseStart { at: Clock::system().wall(), version: version.into(), pid: std::process::id(), code, reason };
-    if !state.path().is_dir() {
+    if !state.is_alone() {
         return;
     }
     if let Err(error) = append(&state.false_starts(), &start) {

@@ -7,7 +7,7 @@ use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -56,6 +56,12 @@ impl InstanceLock {
     /// A lock that the image before held and handed over: it is held still.
     pub fn adopt(fd: std::os::fd::OwnedFd) -> Self {
         Self(File::from(fd))
+    }
+
+    /// Whether this is the lock of this directory.
+    pub fn is_of(&self, dir: &StateDir) -> bool {
+        let id = |found: io::Result<std::fs::Metadata>| found.ok().map(|found| (found.dev(), found.ino()));
+        id(self.0.metadata()).is_some_and(|held| id(std::fs::metadata(dir.lock())) == Some(held))
     }
 
     /// Takes the lock, or says who has it.
@@ -130,6 +136,17 @@ mod tests {
         assert!(error.contains(&format!("pid {}", std::process::id())) && error.contains("switchboard stop"), "{error}");
         drop(held);
         InstanceLock::take(&state).expect("free again, whatever the file says");
+    }
+
+    #[test]
+    fn g22_a_lock_that_was_handed_over_is_known_by_its_directory() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+        let (one, two) = (StateDir::open(&one).expect("ours"), StateDir::open(&two).expect("ours"));
+        let lock = InstanceLock::take(&one).expect("free");
+        assert!(lock.is_of(&one) && !lock.is_of(&two));
+        let _other = InstanceLock::take(&two).expect("free");
+        assert!(!lock.is_of(&two));
     }
 
     #[test]

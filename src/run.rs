@@ -146,10 +146,11 @@ impl Life {
         // Those of the service manager are ours as well, but an image in place has them already.
         let held = if handed.is_none() { activation::take(&config.http.listen) } else { None };
         let state = StateDir::open(&config.state_dir).map_err(|error| state_fault(&error))?;
-        let (lock, listeners) = match handed {
-            Some(Handover { lock, listeners }) => (lock, Some(listeners)),
-            None => (InstanceLock::take(&state).map_err(|error| state_fault(&error))?, None),
-        };
+        // The image before may have been configured otherwise: its lock is of its directory, its sockets of its addresses.
+        let (lock, listeners) = handed.map_or((None, None), |Handover { lock, listeners }| {
+            (Some(lock).filter(|lock| lock.is_of(&state)), activation::as_configured(listeners, &config.http.listen))
+        });
+        let lock = lock.map_or_else(|| InstanceLock::take(&state), Ok).map_err(|error| state_fault(&error))?;
         let (mut ledger, on_trial): (Box<dyn Ledger>, _) = match config.settings.ledger.engine {
             Engine::Sqlite => {
                 let on_trial = OnTrial::begin(&state, &release).map_err(|error| state_fault(&error))?;
@@ -164,7 +165,7 @@ impl Life {
             Ok(_) => uuid::Uuid::nil(),
             Err(fault) => return Err(state_fault(&fault)),
         };
-        let listeners = match listeners.filter(|listeners| !listeners.is_empty()).or(held) {
+        let listeners = match listeners.or(held) {
             Some(listeners) => listeners,
             None => {
                 let listeners = http::bind(&config.http.listen).map_err(|error| Fault(Exit::GaveUp, error.to_string()))?;
@@ -290,6 +291,7 @@ impl Life {
         if on_trial.is_some() {
             door.close();
         }
+        let has_page = parts.web.is_some();
         let chat =
             parts.web.map(|(name, hub): (_, Hub)| Chat::new(hub, name, ledger_id, &config.http, config.settings.session.message_bytes));
         let front = Arc::new(Front::new(&config.http, &token, chat, Arc::new(pulse.clone()), door.clone()));
@@ -325,7 +327,7 @@ impl Life {
             in_force,
             reloader,
             pulse,
-            url: Url::of(&config, &token, &state),
+            url: has_page.then(|| Url::of(&config, &token, &state)),
             service,
             supervised,
             in_place: false,
@@ -342,6 +344,12 @@ impl Life {
                 handover: Some(Handover { lock, listeners: kept }),
                 in_place: keeper.trial_is_over(),
             }),
+            // Whoever asked for the end gets it, and its code, whatever was lost on the way.
+            Err(reason) if keeper.intent.exit_code().is_some() => {
+                tracing::error!("{reason}");
+                let exit = if keeper.intent.exit_code() == Some(Exit::Restart.code()) { Exit::Restart } else { Exit::Done };
+                Ok(End { exit, cause: Cause::GaveUp { reason }, handover: Some(Handover { lock, listeners: kept }), in_place: false })
+            }
             Err(reason) => Err(Fault(Exit::GaveUp, reason)),
         }
     }

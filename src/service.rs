@@ -117,11 +117,20 @@ pub fn fit(budgets: &mut Budgets) -> Option<String> {
         return None;
     }
     let wanted = std::mem::replace(&mut budgets.grace, most);
-    Some(format!(
+    let mut said = format!(
         "shutdown.grace is {wanted:?}, but the service manager kills after shutdown.manager_limit = {:?}: the grace is {most:?}, \
          which leaves the margin of {:?}",
         budgets.manager_limit, budgets.margin
-    ))
+    );
+    let least = budgets.least();
+    if least > most {
+        // The grace is never shorter than what the phases need: they get less, each in proportion.
+        let share = most.as_secs_f64() / least.as_secs_f64();
+        let phases = [&mut budgets.roll_call, &mut budgets.announce, &mut budgets.interrupt, &mut budgets.flush, &mut budgets.disconnect];
+        phases.into_iter().for_each(|phase| *phase = phase.mul_f64(share));
+        said.push_str(&format!("; the phases of a shutdown need {least:?}, so nothing is left for running tasks, and each phase has less"));
+    }
+    Some(said)
 }
 
 #[cfg(test)]
@@ -137,11 +146,14 @@ mod tests {
             (budgets.grace, budgets.manager_limit, budgets.margin) =
                 (Duration::from_secs(grace), Duration::from_secs(limit), Duration::from_secs(5));
             assert_eq!((fit(&mut budgets).is_some(), budgets.grace), (told, Duration::from_secs(expected)), "{grace} under {limit}");
+            // What a shutdown takes at least fits as well, but for a rounding.
+            assert!(!told || budgets.least() <= budgets.grace + Duration::from_micros(1), "{grace} under {limit}: {budgets:?}");
         };
         check(60, 0, 60, false);
         check(60, 90, 60, false);
         check(60, 65, 60, false);
         check(60, 30, 25, true);
+        check(60, 10, 5, true);
         check(60, 3, 0, true);
     }
 }

@@ -13,7 +13,7 @@ pub struct StateDir(PathBuf);
 
 /// The directory, or something in it, cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("{path}: {what} ({source}). Make it a directory that the gateway's user owns and can write, or set state_dir to another one")]
+#[error("{path}: {what} ({source}). Make it something that the gateway's user owns and can write, or set state_dir to another directory")]
 pub struct Unusable {
     path: String,
     what: &'static str,
@@ -40,10 +40,27 @@ impl StateDir {
             .map_err(|error| Unusable::new(path, "the state directory cannot be made", error))?;
         let found = std::fs::metadata(path).map_err(|error| Unusable::new(path, "the state directory cannot be read", error))?;
         if found.mode() & 0o077 != 0 {
+            // Nobody's home directory, and not /tmp, becomes ours by a slip of the pen.
+            if !Self::at(path).is_ours() {
+                let found = io::Error::other("others can enter it, and there is something else in it");
+                return Err(Unusable::new(path, "the state directory must be the gateway's alone", found));
+            }
             std::fs::set_permissions(path, Permissions::from_mode(0o700))
                 .map_err(|error| Unusable::new(path, "others can enter the state directory, and that cannot be changed", error))?;
         }
         Ok(Self(path.to_owned()))
+    }
+
+    /// Whether it is the gateway's alone: nothing is written anywhere else.
+    pub fn is_alone(&self) -> bool {
+        std::fs::metadata(&self.0).is_ok_and(|found| found.is_dir() && found.mode() & 0o077 == 0) || self.is_ours()
+    }
+
+    /// Whether nothing is in it, or what a gateway keeps there.
+    fn is_ours(&self) -> bool {
+        let known = [self.ledger(), self.lock(), self.token(), self.false_starts()];
+        let empty = std::fs::read_dir(&self.0).is_ok_and(|mut found| found.next().is_none());
+        empty || known.iter().any(|path| path.exists())
     }
 
     /// Names an existing directory without touching it, for commands beside a running gateway.
@@ -106,6 +123,20 @@ mod tests {
         std::fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("ours");
         StateDir::open(&path).expect("it can be mended");
         assert_eq!(mode(&path), 0o700);
+    }
+
+    #[test]
+    fn a_directory_that_others_use_is_left_as_it_is() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("shared");
+        std::fs::create_dir(&path).expect("writable");
+        std::fs::write(path.join("letter.txt"), "of somebody").expect("writable");
+        std::fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("ours");
+        let error = StateDir::open(&path).expect_err("it is somebody else's").to_string();
+        assert!(error.contains("something else in it") && error.contains("set state_dir"), "{error}");
+        assert_eq!(std::fs::metadata(&path).expect("it is there").mode() & 0o777, 0o755);
+        std::fs::write(path.join("lock"), "").expect("writable");
+        StateDir::open(&path).expect("a gateway has lived here");
     }
 
     #[test]

@@ -91,7 +91,7 @@ pub(super) fn read(chosen: Option<&Path>, variables: &Variables) -> Result<Merge
         let text = std::fs::read_to_string(path)
             .map_err(|error| Fault::new(place(), "", format!("cannot be read ({error})"), "Check the path and its permissions"))?;
         toml::from_str::<toml::Table>(&text).map_err(|error| {
-            let line = error.span().map_or(0, |span| text[..span.start].lines().count().max(1));
+            let line = error.span().map_or(0, |span| text[..span.start].matches('\n').count() + 1);
             let wrong = format!("line {line} is not TOML ({})", error.message().trim().replace('\n', ", "));
             Fault::new(place(), "", wrong, "Correct that line; `switchboard check` reads the file again")
         })?;
@@ -118,9 +118,13 @@ pub(super) fn read(chosen: Option<&Path>, variables: &Variables) -> Result<Merge
 /// The configuration file: the chosen one, which must exist, else the first of the usual ones that does.
 fn find_file(chosen: Option<&Path>, variables: &Variables) -> Result<Option<PathBuf>, Fault> {
     if let Some(path) = chosen {
-        return match path.is_file() {
-            true => Ok(Some(path.to_owned())),
-            false => Err(Fault::new(Origin::File(path.to_owned()), "", "there is no such file", "Correct --config, or leave it out")),
+        return match std::fs::metadata(path) {
+            Ok(found) if found.is_file() => Ok(Some(path.to_owned())),
+            Ok(_) => Err(Fault::new(Origin::File(path.to_owned()), "", "this is no file", "Correct --config, or leave it out")),
+            Err(error) => {
+                let remedy = "Correct --config or the permissions on the way there, or leave it out";
+                Err(Fault::new(Origin::File(path.to_owned()), "", format!("it cannot be found ({error})"), remedy))
+            }
         };
     }
     let home = variables.get("XDG_CONFIG_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);

@@ -9,9 +9,9 @@ pub fn descends(pid: u32, ancestor: u32) -> bool {
     line(pid, |pid| parent(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)).any(|found| found == ancestor)
 }
 
-/// A process and its ancestors.
+/// A process and its ancestors, the first process among them: in a container that is the gateway.
 fn line(pid: u32, parent_of: impl Fn(u32) -> Option<u32>) -> impl Iterator<Item = u32> {
-    std::iter::successors(Some(pid), move |pid| parent_of(*pid)).take_while(|pid| *pid > 1).take(DEEPEST)
+    std::iter::successors(Some(pid), move |pid| parent_of(*pid)).take_while(|pid| *pid > 0).take(DEEPEST)
 }
 
 /// The parent in a line of `/proc/PID/stat`: the second field behind the name, which may hold anything, brackets too.
@@ -38,6 +38,12 @@ mod tests {
         drop(child.stdin.take());
         child.wait().expect("it ends with its input");
         assert!(!descends(child.id(), ours));
+    }
+
+    #[test]
+    fn in_a_container_everybody_descends_from_the_first_process() {
+        let tree = |pid: u32| Some(pid / 2);
+        assert_eq!(line(5, tree).collect::<Vec<_>>(), [5, 2, 1]);
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! The way in for pages: the token becomes a cookie, and words become offers. A message is answered with 200 only when its
 //! receipt says that it is durable; until then the page keeps it, and repeats it under the same id.
 
+use std::time::Duration;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderValue, SET_COOKIE};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use switchboard_actors::ids::{DeliveryId, MessageId};
 use switchboard_actors::platform::web::Event;
 use switchboard_actors::platform::{Content, Inbound, Said, Sender, Taken};
@@ -13,6 +16,8 @@ use uuid::Uuid;
 use super::access::Caller;
 use super::{Front, later, refuse};
 
+/// A body must be there within this time.
+const BODY_LIMIT: Duration = Duration::from_secs(10);
 /// Seconds until a page tries again, when nobody named a time.
 const SOON: u64 = 2;
 
@@ -37,7 +42,20 @@ pub(super) fn closed() -> HttpResponse {
     refuse(StatusCode::NOT_FOUND, "the web adapter is not enabled; see [adapters.web]")
 }
 
-async fn enter(front: web::Data<Front>, request: HttpRequest, entry: web::Json<Entry>) -> HttpResponse {
+/// What a request says, once it is known who asks: nobody else has a body read, or may take their time with it.
+async fn body<T: DeserializeOwned + 'static>(request: &HttpRequest, payload: web::Payload) -> Result<T, HttpResponse> {
+    match tokio::time::timeout(BODY_LIMIT, web::Json::<T>::from_request(request, &mut payload.into_inner())).await {
+        Ok(Ok(body)) => Ok(body.into_inner()),
+        Ok(Err(error)) => Err(error.error_response()),
+        Err(_) => Err(refuse(StatusCode::REQUEST_TIMEOUT, "the message did not arrive in time; send it again under the same id")),
+    }
+}
+
+async fn enter(front: web::Data<Front>, request: HttpRequest, payload: web::Payload) -> HttpResponse {
+    let entry: Entry = match body(&request, payload).await {
+        Ok(entry) => entry,
+        Err(refused) => return refused,
+    };
     match front.gate.enter(request.headers(), &entry.token) {
         Ok((caller, cookie)) => {
             let mut response = identity(&front, &caller);
@@ -63,13 +81,16 @@ fn identity(front: &Front, caller: &Caller) -> HttpResponse {
     }
 }
 
-async fn say(front: web::Data<Front>, request: HttpRequest, words: web::Json<Words>) -> HttpResponse {
+async fn say(front: web::Data<Front>, request: HttpRequest, payload: web::Payload) -> HttpResponse {
     let (caller, chat) = match (front.gate.writer(request.headers()), &front.chat) {
         (Err(denied), _) => return denied.response(),
         (_, None) => return closed(),
         (Ok(caller), Some(chat)) => (caller, chat),
     };
-    let Words { id, text } = words.into_inner();
+    let Words { id, text } = match body(&request, payload).await {
+        Ok(words) => words,
+        Err(refused) => return refused,
+    };
     if text.trim().is_empty() {
         return refuse(StatusCode::BAD_REQUEST, "there is nothing in the message");
     }

@@ -33,7 +33,8 @@ pub(super) struct Keeper {
     pub(super) in_force: Arc<Live<Config>>,
     pub(super) reloader: Arc<Reloader>,
     pub(super) pulse: Pulse,
-    pub(super) url: Url,
+    /// Where there is a page.
+    pub(super) url: Option<Url>,
     pub(super) service: Service,
     pub(super) supervised: bool,
     /// The process outlives this life.
@@ -60,7 +61,8 @@ impl Keeper {
                         self.service.tick(&now, self.watchdog.left(), self.reloader.has_failed());
                     }
                 }
-                Some(bulletin) = bulletins.recv() => {
+                bulletin = bulletins.recv() => {
+                    let Some(bulletin) = bulletin else { return Err("the gateway's root is gone".into()) };
                     self.pulse.look_now();
                     match bulletin {
                         Bulletin::Born => self.scribe.born(self.gateway.instance),
@@ -82,7 +84,6 @@ impl Keeper {
                         Bulletin::Lost(reason) => return Err(format!("the ledger is lost: {reason}. Nothing more is said; look at the disk")),
                     }
                 }
-                else => return Err("the gateway's root is gone".into()),
             }
         }
     }
@@ -98,7 +99,7 @@ impl Keeper {
         self.reloader.ready.store(true, Ordering::Release);
         match &mut self.on_trial {
             Some(trial) => trial.ready(),
-            None => self.url.tell(),
+            None => self.url.iter().for_each(Url::tell),
         }
     }
 

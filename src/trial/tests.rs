@@ -75,7 +75,7 @@ fn write(path: &Path, release: &Release) -> u64 {
     let session = SessionKey { chat: ChatId::new("web", "room"), member: None };
     let what = Accepted::Message { text: "hello".into() };
     let (account, user, name, delivery) = ("web:1".into(), "alice".into(), "Alice".into(), format!("d{seq}").as_str().into());
-    let accept = Accept { seq: Seq(seq), account, delivery, session, user, name, message: None, at: Wall(1), what };
+    let accept = Accept { seq: Seq(seq), account, delivery, session, user, name, message: None, at: Wall(1), what, answer: Vec::new() };
     ledger.commit(&[Step::Accept(accept)]).expect("writable");
     seq
 }

@@ -51,6 +51,26 @@ async fn g01_a_message_is_taken_in_once_answered_and_shown_to_who_comes_later() 
     edge.stop().await;
 }
 
+/// Somebody who may not speak is told so before they have said anything.
+#[actix_rt::test]
+async fn g23_nobody_waits_for_the_words_of_a_stranger() {
+    let edge = Edge::start(Arc::new(AllWell), &[]);
+    let address = edge.address;
+    let answer = tokio::task::spawn_blocking(move || {
+        let mut stream = std::net::TcpStream::connect(address).expect("it listens");
+        stream.set_read_timeout(Some(HANG)).expect("a time");
+        let head = format!(
+            "POST /api/messages HTTP/1.1\r\nHost: {address}\r\nOrigin: http://{address}\r\nContent-Type: application/json\r\nContent-Length: 50000\r\n\r\n"
+        );
+        std::io::Write::write_all(&mut stream, head.as_bytes()).expect("it reads");
+        let mut answer = [0; 12];
+        std::io::Read::read_exact(&mut stream, &mut answer).expect("an answer, though no word was said");
+        String::from_utf8_lossy(&answer).into_owned()
+    });
+    assert_eq!(answer.await.expect("no panic"), "HTTP/1.1 401");
+    edge.stop().await;
+}
+
 #[actix_rt::test]
 async fn nothing_is_confirmed_that_nobody_took_in() {
     let edge = Edge::start(Arc::new(AllWell), &[("SWITCHBOARD__HTTP__ACCEPT_LIMIT", "50ms"), ("SWITCHBOARD__HTTP__WAITING", "1")]);

@@ -60,6 +60,27 @@ fn g27_a_restart_in_place_refuses_no_connection_and_never_lets_go_of_the_lock() 
 }
 
 #[test]
+fn g22_a_restart_in_place_goes_where_the_new_configuration_says() {
+    let home = Home::with_demo("");
+    let gateway = home.start();
+    assert_eq!(home.browser().say("before"), 200);
+    let (port, other) = (home.port(), home.another_port());
+    let moved = home.path().join("moved");
+    home.rewrite(&[
+        (&format!("127.0.0.1:{port}"), &format!("127.0.0.1:{other}")),
+        (&home.state().path().display().to_string(), &moved.display().to_string()),
+    ]);
+    gateway.signal(Signal::SIGUSR1);
+    gateway.wait_for_times("ready instance=", 2);
+    assert!(TcpStream::connect(("127.0.0.1", other)).is_ok(), "it listens where it is told to");
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "and nowhere else");
+    let free = |path: std::path::PathBuf| std::fs::File::open(path).expect("a lock").try_lock().is_ok();
+    assert!(!free(moved.join("lock")), "the directory that it lives in is its own");
+    assert!(free(home.state().lock()), "and the other one is nobody's");
+    assert_eq!(gateway.stop(), Some(0));
+}
+
+#[test]
 fn g27_the_restart_command_proves_the_new_instance() {
     let home = Home::with_model("[access]\nallow = [\"*\"]");
     home.model.reply_always(Reply::Never);

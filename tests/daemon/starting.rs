@@ -111,6 +111,15 @@ fn a_state_directory_that_cannot_be_used_is_exit_73() {
     std::fs::remove_dir(home.state().lock()).expect("ours");
     std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o755)).expect("ours");
     home.start().kill();
-    let mode = std::fs::metadata(&state).expect("there").permissions().mode();
-    assert_eq!(mode & 0o777, 0o700, "others are shut out");
+    let mode = || std::fs::metadata(&state).expect("there").permissions().mode() & 0o777;
+    assert_eq!(mode(), 0o700, "others are shut out");
+    // A directory with something else in it is not made ours by a slip of the pen, however often it is tried.
+    std::fs::remove_dir_all(&state).expect("ours");
+    std::fs::create_dir(&state).expect("free");
+    std::fs::write(state.join("letter.txt"), "of somebody").expect("writable");
+    std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o755)).expect("ours");
+    for _ in 0..2 {
+        assert_eq!(refused(home.launch("info"), &["there is something else in it", "set state_dir"]), Some(73));
+        assert_eq!((mode(), std::fs::read_dir(&state).expect("readable").count()), (0o755, 1));
+    }
 }
