@@ -11,7 +11,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 use serde::Deserialize;
-use switchboard_actors::ids::Seq;
+use switchboard_actors::ids::{RoomId, Seq};
 use switchboard_actors::ledger::RoomLine;
 use switchboard_actors::platform::Voice;
 use switchboard_actors::platform::web::{Event, Watch};
@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::chat::closed;
-use super::{Front, later};
+use super::{Chat, Front, later};
 
 pub(super) fn routes(app: &mut web::ServiceConfig) {
     app.route("/api/events", web::get().to(events));
@@ -41,18 +41,18 @@ async fn events(front: web::Data<Front>, request: HttpRequest, from: web::Query<
         return later("too many pages watch", 10);
     };
     let header = request.headers().get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
-    let after = Seq(header.max(from.after).unwrap_or(0));
+    let after = header.max(from.after).map(Seq);
     let room = caller.room();
     let watch = chat.hub.watch(&room); // before the log is read, so that nothing falls between
-    let lines = match chat.hub.log(&room, Seq(0), chat.replay).await {
-        Ok(lines) => lines,
+    let (lines, newest) = match shown_first(chat, &room, after).await {
+        Ok(found) => found,
         Err(error) => {
             tracing::warn!(%error, "the log of a room cannot be read");
             return later("the conversation cannot be read now", 3);
         }
     };
-    let whose = serde_json::json!({ "user": format!("{}:{}", chat.adapter, caller.user()), "ledger": chat.ledger });
-    let feed = Feed::new(replay(&lines, after, &whose), watch, &front, chat.heartbeat, permit);
+    let ready = serde_json::json!({ "user": format!("{}:{}", chat.adapter, caller.user()), "ledger": chat.ledger });
+    let feed = Feed::new(opening(&lines, newest, &ready), watch, &front, chat.heartbeat, permit);
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/event-stream"))
         .insert_header((CACHE_CONTROL, "no-store"))
@@ -60,15 +60,30 @@ async fn events(front: web::Data<Front>, request: HttpRequest, from: web::Query<
         .streaming(feed.stream())
 }
 
-/// What a page that has everything up to `after` is shown first. `whose` ends it: under another user or another ledger the same
-/// numbers mean other lines, and the page starts anew.
-fn replay(lines: &[RoomLine], after: Seq, whose: &serde_json::Value) -> String {
-    let missed = lines.iter().filter(|line| line.seq > after || line.voice.is_some());
+/// What a page is shown first, and the number from which it goes on. One that opens is shown the newest lines; one that has
+/// everything up to `after`, all that came since, however few are replayed to others, and the replies among the newest.
+async fn shown_first(chat: &Chat, room: &RoomId, after: Option<Seq>) -> Result<(Vec<RoomLine>, Seq), String> {
+    // Where nothing is replayed, the newest number still decides where the page goes on.
+    let mut lines = chat.hub.log(room, Seq(0), chat.replay.max(1)).await?;
+    let mut newest = lines.last().map_or(Seq(0), |line| line.seq);
+    if chat.replay == 0 {
+        lines.clear();
+    }
+    if let Some(after) = after {
+        lines.retain(|line| line.seq <= after && line.voice.is_some());
+        lines.extend(chat.hub.log(room, after, chat.missed.max(chat.replay)).await?);
+        newest = lines.last().map_or(newest, |line| newest.max(line.seq));
+    }
+    Ok((lines, newest))
+}
+
+/// The beginning of a stream. `ready` ends what was said before, and names whose lines these are: under another user or another
+/// ledger the same numbers mean other lines, and the page starts anew.
+fn opening(lines: &[RoomLine], newest: Seq, ready: &serde_json::Value) -> String {
     let mut text = String::from("retry: 1000\n\n");
-    text.extend(missed.map(shown));
+    text.extend(lines.iter().map(shown));
     // The last id decides where the page goes on, whatever was repeated before it.
-    let newest = lines.last().map_or(Seq(0), |line| line.seq);
-    text.push_str(&event("ready", Some(newest), whose));
+    text.push_str(&event("ready", Some(newest), ready));
     text
 }
 

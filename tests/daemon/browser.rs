@@ -45,8 +45,18 @@ impl Browser {
         request.json(&json!({ "id": id, "text": text })).send().await.expect("an answer")
     }
 
+    /// As a page that opens.
+    pub(crate) async fn look(&self) -> Events {
+        self.events("/api/events").await
+    }
+
+    /// As a page that comes back.
     pub(crate) async fn watch(&self, after: u64) -> Events {
-        let response = self.get(&format!("/api/events?after={after}")).send().await.expect("an answer");
+        self.events(&format!("/api/events?after={after}")).await
+    }
+
+    async fn events(&self, path: &str) -> Events {
+        let response = self.get(path).send().await.expect("an answer");
         assert_eq!(response.status(), StatusCode::OK);
         Events { stream: Box::pin(response.bytes_stream().map(|piece| piece.expect("whole").to_vec())), text: String::new() }
     }
