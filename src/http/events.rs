@@ -147,7 +147,9 @@ impl Feed {
 /// that is read again.
 fn live(happened: &Event) -> String {
     match happened {
-        Event::Line { id, voice, text } => event("line", None, &serde_json::json!({ "id": id, "from": from(Some(*voice)), "text": text })),
+        Event::Line { id, voice, text, draft } => {
+            event("line", None, &serde_json::json!({ "id": id, "from": from(Some(*voice)), "text": text, "draft": draft }))
+        }
         Event::Said { delivery, text } => event("said", None, &serde_json::json!({ "delivery": delivery, "text": text })),
         Event::Typing => event("typing", None, &serde_json::json!({})),
     }
