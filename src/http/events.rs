@@ -2,6 +2,7 @@
 //!
 //! Ids are the ledger's numbers. A reply may be shown after a message with a higher number, so what follows Last-Event-ID is not
 //! all that a page may have missed: replies among the newest lines are shown again, and the page replaces them by their number.
+//! A beat is an event and not a comment, so that a page can see that its stream is alive, and end one that is not.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +52,9 @@ async fn events(front: web::Data<Front>, request: HttpRequest, from: web::Query<
             return later("the conversation cannot be read now", 3);
         }
     };
-    let ready = serde_json::json!({ "user": format!("{}:{}", chat.adapter, caller.user()), "ledger": chat.ledger });
+    let heartbeat = u64::try_from(chat.heartbeat.as_millis()).unwrap_or(u64::MAX);
+    let user = format!("{}:{}", chat.adapter, caller.user());
+    let ready = serde_json::json!({ "user": user, "ledger": chat.ledger, "heartbeat": heartbeat });
     let feed = Feed::new(opening(&lines, newest, &ready), watch, &front, chat.heartbeat, permit);
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/event-stream"))
@@ -77,8 +80,8 @@ async fn shown_first(chat: &Chat, room: &RoomId, after: Option<Seq>) -> Result<(
     Ok((lines, newest))
 }
 
-/// The beginning of a stream. `ready` ends what was said before, and names whose lines these are: under another user or another
-/// ledger the same numbers mean other lines, and the page starts anew.
+/// The beginning of a stream. `ready` ends what was said before: it names the length of a beat, and whose lines these are, since
+/// under another user or another ledger the same numbers mean other lines, and the page starts anew.
 fn opening(lines: &[RoomLine], newest: Seq, ready: &serde_json::Value) -> String {
     let mut text = String::from("retry: 1000\n\n");
     text.extend(lines.iter().map(shown));
@@ -138,7 +141,7 @@ impl Feed {
         tokio::select! {
             _ = self.closing.wait_for(|closed| *closed) => None,
             event = self.watch.next() => event.map(|event| live(&event)),
-            _ = self.heartbeat.tick() => Some(": still here\n\n".to_owned()),
+            _ = self.heartbeat.tick() => Some(event("beat", None, &serde_json::json!({}))),
         }
     }
 }

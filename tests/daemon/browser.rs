@@ -69,7 +69,7 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// The next event as (name, data, id); `None` at the end of the stream.
+    /// The next event that is more than a sign of life, as (name, data, id); `None` at the end of the stream.
     pub(crate) async fn next(&mut self) -> Option<(String, Value, Option<u64>)> {
         loop {
             while let Some((event, rest)) = self.text.split_once("\n\n") {
@@ -79,8 +79,8 @@ impl Events {
                     (name, data, field("id:").map(|id| id.parse().expect("a number")))
                 });
                 self.text = rest.to_owned();
-                if found.is_some() {
-                    return found;
+                if let Some(news) = found.filter(|(name, ..)| name != "beat") {
+                    return Some(news);
                 }
             }
             let piece = tokio::time::timeout(HANG, self.stream.next()).await.expect("the stream hangs")?;

@@ -205,14 +205,15 @@ async fn more_than_is_replayed_is_shown_to_a_page_that_was_away() {
 }
 
 #[actix_rt::test]
-async fn a_page_is_sent_signs_of_life() {
+async fn a_page_is_sent_signs_of_life_that_it_can_see() {
     let edge = Edge::start(Arc::new(AllWell), &[("SWITCHBOARD__HTTP__HEARTBEAT", "10ms")]);
     let browser = Browser::open(&root(&edge), edge.token.expose()).await;
     let mut stream = browser.get("/api/events").send().await.expect("an answer").bytes_stream();
     let mut text = String::new();
-    while !text.contains(": still here") {
+    while !text.contains("\n\nevent: beat\ndata: {}\n\n") {
         let piece = tokio::time::timeout(HANG, stream.next()).await.expect("silence").expect("no end").expect("whole");
         text.push_str(&String::from_utf8_lossy(&piece));
     }
+    assert!(text.contains("\"heartbeat\":10"), "a page must know when one is missing: {text}");
     edge.stop().await;
 }
