@@ -73,6 +73,7 @@ async fn g23_every_path_but_probes_and_the_empty_page_wants_the_token() {
     for (path, expected) in [
         ("/", 200),
         ("/page.js", 200),
+        ("/outbox.js", 200),
         ("/page.css", 200),
         ("/icon.svg", 200),
         ("/livez", 200),
