@@ -64,6 +64,7 @@ pub struct Chat {
     accept_limit: Duration,
     heartbeat: Duration,
     replay: u32,
+    missed: u32,
     message_bytes: usize,
 }
 
@@ -79,6 +80,7 @@ impl Chat {
             accept_limit: http.accept_limit,
             heartbeat: http.heartbeat,
             replay: http.replay,
+            missed: http.missed,
             message_bytes: message_bytes as usize,
         }
     }

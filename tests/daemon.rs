@@ -36,6 +36,8 @@ mod installed;
 mod marking;
 #[path = "daemon/operating.rs"]
 mod operating;
+#[path = "daemon/page.rs"]
+mod page;
 #[path = "daemon/recording.rs"]
 mod recording;
 #[path = "daemon/releases.rs"]

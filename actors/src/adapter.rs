@@ -266,6 +266,7 @@ async fn speak(speaker: Arc<dyn Speaker>, row: OutboxRow, way: Way, limit: std::
         text: row.text,
         key: row.id,
         voice: row.what.voice(),
+        draft: row.state == OutboxState::Draft,
         reply_to: row.reply_to,
     };
     let work = AssertUnwindSafe(async move {

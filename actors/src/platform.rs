@@ -186,6 +186,8 @@ pub struct Outgoing {
     pub key: OutboxId,
     /// Whether these are the gateway's words or the agent's.
     pub voice: Voice,
+    /// Whether more will follow under the same key: a reply that is still being written.
+    pub draft: bool,
     /// The message that this one answers.
     pub reply_to: Option<MessageId>,
 }

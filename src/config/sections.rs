@@ -63,6 +63,8 @@ pub struct Http {
     pub heartbeat: Duration,
     /// Lines of the conversation that a page is shown when it opens.
     pub replay: u32,
+    /// Lines that were said while a page was away, which it is shown when it comes back, at most.
+    pub missed: u32,
 }
 
 impl Http {

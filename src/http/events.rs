@@ -2,6 +2,7 @@
 //!
 //! Ids are the ledger's numbers. A reply may be shown after a message with a higher number, so what follows Last-Event-ID is not
 //! all that a page may have missed: replies among the newest lines are shown again, and the page replaces them by their number.
+//! A beat is an event and not a comment, so that a page can see that its stream is alive, and end one that is not.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 use serde::Deserialize;
-use switchboard_actors::ids::Seq;
+use switchboard_actors::ids::{RoomId, Seq};
 use switchboard_actors::ledger::RoomLine;
 use switchboard_actors::platform::Voice;
 use switchboard_actors::platform::web::{Event, Watch};
@@ -19,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::chat::closed;
-use super::{Front, later};
+use super::{Chat, Front, later};
 
 pub(super) fn routes(app: &mut web::ServiceConfig) {
     app.route("/api/events", web::get().to(events));
@@ -41,18 +42,20 @@ async fn events(front: web::Data<Front>, request: HttpRequest, from: web::Query<
         return later("too many pages watch", 10);
     };
     let header = request.headers().get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
-    let after = Seq(header.max(from.after).unwrap_or(0));
+    let after = header.max(from.after).map(Seq);
     let room = caller.room();
     let watch = chat.hub.watch(&room); // before the log is read, so that nothing falls between
-    let lines = match chat.hub.log(&room, Seq(0), chat.replay).await {
-        Ok(lines) => lines,
+    let (lines, newest) = match shown_first(chat, &room, after).await {
+        Ok(found) => found,
         Err(error) => {
             tracing::warn!(%error, "the log of a room cannot be read");
             return later("the conversation cannot be read now", 3);
         }
     };
-    let whose = serde_json::json!({ "user": format!("{}:{}", chat.adapter, caller.user()), "ledger": chat.ledger });
-    let feed = Feed::new(replay(&lines, after, &whose), watch, &front, chat.heartbeat, permit);
+    let heartbeat = u64::try_from(chat.heartbeat.as_millis()).unwrap_or(u64::MAX);
+    let user = format!("{}:{}", chat.adapter, caller.user());
+    let ready = serde_json::json!({ "user": user, "ledger": chat.ledger, "heartbeat": heartbeat });
+    let feed = Feed::new(opening(&lines, newest, &ready), watch, &front, chat.heartbeat, permit);
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/event-stream"))
         .insert_header((CACHE_CONTROL, "no-store"))
@@ -60,15 +63,30 @@ async fn events(front: web::Data<Front>, request: HttpRequest, from: web::Query<
         .streaming(feed.stream())
 }
 
-/// What a page that has everything up to `after` is shown first. `whose` ends it: under another user or another ledger the same
-/// numbers mean other lines, and the page starts anew.
-fn replay(lines: &[RoomLine], after: Seq, whose: &serde_json::Value) -> String {
-    let missed = lines.iter().filter(|line| line.seq > after || line.voice.is_some());
+/// What a page is shown first, and the number from which it goes on. One that opens is shown the newest lines; one that has
+/// everything up to `after`, all that came since, however few are replayed to others, and the replies among the newest.
+async fn shown_first(chat: &Chat, room: &RoomId, after: Option<Seq>) -> Result<(Vec<RoomLine>, Seq), String> {
+    // Where nothing is replayed, the newest number still decides where the page goes on.
+    let mut lines = chat.hub.log(room, Seq(0), chat.replay.max(1)).await?;
+    let mut newest = lines.last().map_or(Seq(0), |line| line.seq);
+    if chat.replay == 0 {
+        lines.clear();
+    }
+    if let Some(after) = after {
+        lines.retain(|line| line.seq <= after && line.voice.is_some());
+        lines.extend(chat.hub.log(room, after, chat.missed.max(chat.replay)).await?);
+        newest = lines.last().map_or(newest, |line| newest.max(line.seq));
+    }
+    Ok((lines, newest))
+}
+
+/// The beginning of a stream. `ready` ends what was said before: it names the length of a beat, and whose lines these are, since
+/// under another user or another ledger the same numbers mean other lines, and the page starts anew.
+fn opening(lines: &[RoomLine], newest: Seq, ready: &serde_json::Value) -> String {
     let mut text = String::from("retry: 1000\n\n");
-    text.extend(missed.map(shown));
+    text.extend(lines.iter().map(shown));
     // The last id decides where the page goes on, whatever was repeated before it.
-    let newest = lines.last().map_or(Seq(0), |line| line.seq);
-    text.push_str(&event("ready", Some(newest), whose));
+    text.push_str(&event("ready", Some(newest), ready));
     text
 }
 
@@ -123,7 +141,7 @@ impl Feed {
         tokio::select! {
             _ = self.closing.wait_for(|closed| *closed) => None,
             event = self.watch.next() => event.map(|event| live(&event)),
-            _ = self.heartbeat.tick() => Some(": still here\n\n".to_owned()),
+            _ = self.heartbeat.tick() => Some(event("beat", None, &serde_json::json!({}))),
         }
     }
 }
@@ -132,7 +150,9 @@ impl Feed {
 /// that is read again.
 fn live(happened: &Event) -> String {
     match happened {
-        Event::Line { id, voice, text } => event("line", None, &serde_json::json!({ "id": id, "from": from(Some(*voice)), "text": text })),
+        Event::Line { id, voice, text, draft } => {
+            event("line", None, &serde_json::json!({ "id": id, "from": from(Some(*voice)), "text": text, "draft": draft }))
+        }
         Event::Said { delivery, text } => event("said", None, &serde_json::json!({ "delivery": delivery, "text": text })),
         Event::Typing => event("typing", None, &serde_json::json!({})),
     }

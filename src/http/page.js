@@ -1,79 +1,26 @@
-// The page of Switchboard. Each message gets a UUID and stays in localStorage until the gateway says that it is stored; until then
-// it is sent again under the same UUID, so it can neither be lost nor count twice. Lines of the gateway have numbers and replace
-// themselves: showing one again is harmless.
+// The page of Switchboard. Lines of the gateway have numbers and replace themselves: showing one again is harmless. What is written here
+// is kept and sent by outbox.js.
 "use strict";
 
 const el = (id) => document.getElementById(id);
-const OUTBOX = "switchboard.outbox";
-const FIRST_WAIT = 1000, LONGEST_WAIT = 15000, TYPING_FADES = 9000;
+const TYPING_FADES = 9000, LONGEST_TIMER = 2 ** 31 - 1;
 
-const byNumber = new Map(), byDelivery = new Map();
-let after = 0, whose = "", stream = null, streamWait = FIRST_WAIT, sending = false, wake = null, typingTimer = 0;
-
-// --- what is not stored yet -----------------------------------------------------------------------------------------------------
-
-function outbox() {
-  try { return JSON.parse(localStorage.getItem(OUTBOX)) || []; } catch { return []; }
-}
-
-function keep(messages) {
-  try { localStorage.setItem(OUTBOX, JSON.stringify(messages)); } catch { banner("This browser cannot keep unsent messages; do not close the page."); }
-}
-
-function forget(id) {
-  keep(outbox().filter((message) => message.id !== id));
-}
-
-function uuid() {
-  if (crypto.randomUUID) return crypto.randomUUID(); // absent on plain http elsewhere than on loopback
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  bytes[6] = (bytes[6] & 0x0f) | 0x40;
-  bytes[8] = (bytes[8] & 0x3f) | 0x80;
-  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
-}
-
-async function sendAll() {
-  if (sending) return;
-  sending = true;
-  let wait = FIRST_WAIT;
-  for (let message; (message = outbox()[0]);) {
-    const outcome = await sendOne(message);
-    if (outcome === "locked") break;
-    if (outcome === "done") { wait = FIRST_WAIT; continue; }
-    await new Promise((resolve) => { wake = resolve; setTimeout(resolve, Math.max(wait, outcome)); });
-    wait = Math.min(wait * 2, LONGEST_WAIT);
-  }
-  sending = false;
-}
-
-// "done", "locked", or the least time to wait before the next try.
-async function sendOne(message) {
-  let response;
-  try {
-    response = await fetch("/api/messages", {
-      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(message),
-    });
-  } catch { return 0; }
-  if (response.ok) {
-    forget(message.id);
-    stored(message.id);
-    return "done";
-  }
-  if (response.status === 401) { askForToken(); return "locked"; }
-  if ([400, 403, 404, 413, 415, 421].includes(response.status)) {
-    forget(message.id);
-    const reason = await response.json().then((body) => body.error, () => "HTTP " + response.status);
-    mark(message.id, "refused", "not sent: " + reason);
-    return "done";
-  }
-  return 1000 * (Number(response.headers.get("Retry-After")) || 0);
-}
+// Lines by their number and by the UUID of their message; replies that grow, by their number.
+const byNumber = new Map(), byDelivery = new Map(), growing = new Map();
+// The last number that this page has; null until it was shown the conversation.
+let after = null;
+let whose = "", note = "", locked = false, exchanging = false, typingTimer = 0;
+let stream = null, streamWait = FIRST_WAIT, patience = NO_ANSWER, heardAt = 0, deaf = 0;
 
 // --- what is shown --------------------------------------------------------------------------------------------------------------
 
+const WHO = { me: "You: ", agent: "Agent: ", gateway: "Gateway: " };
+
 function fill(item, text) {
-  item.replaceChildren();
+  const who = document.createElement("span");
+  who.className = "unseen";
+  who.textContent = WHO[item.classList[0]];
+  item.replaceChildren(who);
   let at = 0;
   for (const found of text.matchAll(/https?:\/\/[^\s<>"'`]+[^\s<>"'`.,;:!?)\]}]/g)) {
     item.append(text.slice(at, found.index));
@@ -115,12 +62,13 @@ function toEnd() {
   view.scrollTop = view.scrollHeight;
 }
 
-function showLine({ id, from, text, delivery }) {
+function showLine({ id, from, text, delivery, draft }) {
   if (from === "me") {
     const item = delivery && byDelivery.get(delivery);
     if (item) { item.dataset.number = id; byNumber.set(id, item); return stored(delivery); }
   }
   const known = byNumber.get(id);
+  const news = !known || known.dataset.text !== text || growing.has(id);
   if (known) {
     const down = atEnd();
     if (known.dataset.text !== text) fill(known, text);
@@ -131,6 +79,30 @@ function showLine({ id, from, text, delivery }) {
     if (from === "me" && delivery) { byDelivery.set(delivery, item); stored(delivery); }
   }
   if (from === "agent") typing(false);
+  if (from !== "me" && news) draft ? grows(id) : whole(id);
+}
+
+// A reply that grows is read aloud when it is whole, or grows no more: its turn may have been stopped.
+function grows(id) {
+  clearTimeout(growing.get(id));
+  growing.set(id, setTimeout(() => whole(id), TYPING_FADES));
+  byNumber.get(id).setAttribute("aria-busy", "true");
+}
+
+function whole(id) {
+  clearTimeout(growing.get(id));
+  growing.delete(id);
+  const item = byNumber.get(id);
+  item.removeAttribute("aria-busy");
+  if (after !== null) announce(WHO[item.classList[0]] + item.dataset.text);
+}
+
+// Read aloud, not shown. The log itself is not: it is filled with what was said before.
+function announce(text) {
+  const spoken = el("spoken"), line = document.createElement("p");
+  line.textContent = text;
+  spoken.append(line);
+  while (spoken.childElementCount > 20) spoken.firstElementChild.remove();
 }
 
 function showSaid({ delivery, text }) {
@@ -144,15 +116,32 @@ function stored(id) {
 }
 
 function mark(id, state, text, label) {
-  const item = byDelivery.get(id);
+  const item = byDelivery.get(id), down = atEnd();
   if (!item) return;
   item.className = "me " + state;
   item.querySelector(".mark")?.remove();
-  const note = document.createElement("span");
-  note.className = "mark";
-  note.textContent = text;
-  if (label) note.setAttribute("aria-label", label);
-  item.append(note);
+  const sign = document.createElement("span");
+  sign.className = "mark";
+  sign.textContent = text;
+  if (label) {
+    sign.setAttribute("role", "img");
+    sign.setAttribute("aria-label", label);
+  }
+  item.append(sign);
+  if (down) toEnd();
+  return sign;
+}
+
+// It waits, and why. What something on the way will never let through holds up all that follows: that can be given up.
+function stuck(id, reason, hopeless) {
+  const text = "waiting: " + reason + (held.has(id) ? "; this browser cannot keep it, so leave the page open" : "");
+  if (byDelivery.get(id)?.querySelector(".mark").firstChild.data === text) return; // a button that is made anew cannot be pressed
+  const sign = mark(id, "pending stuck", text);
+  if (!hopeless || !sign) return;
+  const button = document.createElement("button");
+  button.textContent = "Discard";
+  button.addEventListener("click", () => { forget(id); mark(id, "refused", "discarded"); hope(); });
+  sign.append(" ", button);
 }
 
 function typing(on) {
@@ -164,8 +153,9 @@ function typing(on) {
 }
 
 function banner(text) {
+  const down = atEnd();
   el("banner").textContent = text;
-  el("banner").hidden = !text;
+  if (down) toEnd();
 }
 
 function state(kind, text) {
@@ -175,89 +165,175 @@ function state(kind, text) {
 
 // --- the stream -----------------------------------------------------------------------------------------------------------------
 
-function listen() {
-  stream?.close();
-  stream = new EventSource("/api/events?after=" + after);
-  const on = (name, act) => stream.addEventListener(name, (event) => act(JSON.parse(event.data), event));
-  on("line", showLine);
-  on("said", showSaid);
-  on("typing", () => typing(true));
-  on("ready", ({ user, ledger }, event) => {
-    const known = whose;
-    whose = user + " " + ledger;
-    if (known && known !== whose) return anew();
-    after = Number(event.lastEventId) || 0;
-    el("user").textContent = user;
-    state("up", "connected");
-    banner("");
-    streamWait = FIRST_WAIT;
-    wake?.();
-    sendAll();
+// Read here, not by an EventSource, which does not say why it was turned away, and never ends a connection that went dead.
+async function follow() {
+  for (;;) {
+    const least = await listen().catch(away);
+    clearTimeout(deaf);
+    typing(false);
+    if (stream.signal.reason === "again") continue;
+    await pause(least, streamWait * (0.75 + Math.random() / 2));
+    streamWait = Math.min(streamWait * 2, LONGEST_WAIT);
+    while (locked) await new Promise((resolve) => hopes.push(resolve));
+  }
+}
+
+// Holds the stream while it lasts, and answers with the least time to wait before the next try.
+async function listen() {
+  stream = new AbortController();
+  heard(NO_ANSWER);
+  const response = await fetch("/api/events" + (after === null ? "" : "?after=" + after), {
+    cache: "no-store", redirect: "error", signal: stream.signal,
   });
-  stream.onerror = () => away();
+  const ours = response.headers.get("Content-Type")?.startsWith("text/event-stream");
+  if (!response.ok || !ours) return turnedAway(response);
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let rest = ""; ;) {
+    const { value, done } = await reader.read();
+    if (done) return away();
+    heard(patience);
+    const events = (rest + value).split("\n\n");
+    rest = events.pop();
+    events.forEach(happened);
+  }
+}
+
+// Everything that comes is a sign of life, and so is the beat, which comes for nothing else.
+function heard(limit) {
+  heardAt = Date.now();
+  clearTimeout(deaf);
+  deaf = setTimeout(sever, limit, "silent");
+}
+
+// Connections that went dead are ended by nobody else.
+function sever(why) {
+  stream?.abort(why);
+  post?.abort();
+}
+
+function happened(event) {
+  const field = (name) => event.split("\n").find((line) => line.startsWith(name + ": "))?.slice(name.length + 2);
+  const act = { line: showLine, said: showSaid, typing: () => typing(true), ready }[field("event")];
+  if (act && !stream.signal.aborted) act(JSON.parse(field("data")), Number(field("id")));
+}
+
+function ready({ user, ledger, heartbeat }, number) {
+  const known = whose;
+  whose = user + " " + ledger;
+  if (known && known !== whose) return anew();
+  // What grows is read again from its beginning: its end may be missed.
+  after = Math.min(number, ...[...growing.keys()].map((id) => id - 1));
+  // An older gateway, gone back to under this page, does not say how often it beats.
+  if (heartbeat) patience = Math.min(Math.max(3 * heartbeat, 3000), LONGEST_TIMER);
+  heard(patience);
+  el("user").textContent = el("user").title = user;
+  state("up", "connected");
+  banner("");
+  streamWait = FIRST_WAIT;
+  hope();
+  sendAll();
 }
 
 // Another ledger than before, or another user: the same numbers mean other lines. What is not stored yet is kept.
 function anew() {
-  after = 0;
-  byNumber.clear();
-  byDelivery.clear();
+  after = null;
+  growing.forEach(clearTimeout);
+  [growing, byNumber, byDelivery].forEach((map) => map.clear());
   el("log").replaceChildren();
   outbox().forEach(pending);
-  listen();
+  stream.abort("again");
 }
 
-// The stream ended. A browser tries again by itself only after some errors; here it is one way for all of them.
-async function away() {
-  stream.close();
-  typing(false);
-  state("down", "away");
-  banner("The gateway is away. What you write is kept here and sent when it is back.");
-  const wait = streamWait * (0.75 + Math.random() / 2);
-  streamWait = Math.min(streamWait * 2, LONGEST_WAIT);
-  await new Promise((resolve) => setTimeout(resolve, wait));
-  open();
+function away() {
+  if (stream.signal.reason !== "again") {
+    state("down", "away");
+    banner("The gateway is away. What you write is kept here and sent when it is back.");
+  }
+  return 0;
 }
 
-async function open() {
-  try {
-    const response = await fetch("/api/session");
-    if (response.status === 401) return askForToken();
-    if (response.status === 404 || response.status === 421) {
-      state("down", "closed");
-      return banner((await response.json()).error);
-    }
-  } catch { /* away: the stream says so */ }
-  listen();
+async function turnedAway(response) {
+  const { words } = await read(response);
+  if (!words) return away();
+  if (response.status === 401) askForToken();
+  else {
+    state("down", response.status === 503 ? "waiting" : "closed");
+    banner("Not connected: " + words + ". What you write is kept here; this page tries again by itself.");
+  }
+  return asked(response);
 }
+
+// Now, and whatever is said of the connection that there is.
+function reconnect() {
+  streamWait = FIRST_WAIT;
+  sever("again");
+  hope();
+}
+
+addEventListener("online", reconnect);
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) return;
+  // A machine that slept, or a tab that was put away.
+  if (Date.now() - heardAt > patience / 2) reconnect(); else hope();
+});
 
 // --- the token ------------------------------------------------------------------------------------------------------------------
 
+// "" when it was taken, or why not; throws as long as the gateway itself says neither.
 async function enter(token) {
   const response = await fetch("/api/session", {
-    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ token }),
+    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ token }), redirect: "error",
   });
-  if (response.ok) return "";
-  return response.json().then((body) => body.error, () => "HTTP " + response.status);
+  const { body, words } = await read(response);
+  if (response.ok && body?.user) return "";
+  if (words && response.status === 404) return ""; // taken, but there is no chat now
+  if (words && response.status < 500) return words;
+  throw new Error(words);
 }
 
-// The token stands in the address until it was exchanged: a gateway that is away must not cost it.
-async function enterPatiently(token) {
-  for (let wait = FIRST_WAIT; ; wait = Math.min(wait * 2, LONGEST_WAIT)) {
-    try { return await enter(token); } catch {
+// The token stands in the address until it was exchanged: a gateway that is away must not cost it. In a page that is open already
+// the address changes without a start.
+async function exchange() {
+  if (exchanging) return hope();
+  exchanging = true;
+  for (let given, wait = FIRST_WAIT; (given = /^#token=(.+)$/.exec(location.hash)); wait = Math.min(wait * 2, LONGEST_WAIT)) {
+    try {
+      const wrong = await enter(given[1]);
+      if (location.hash !== given[0]) continue;
+      // Out of the address bar and the history, before anybody looks.
+      history.replaceState(null, "", location.pathname);
+      if (wrong) refused(wrong); else unlock();
+    } catch {
       state("down", "away");
       banner("The gateway is away. This page opens when it is back.");
-      await new Promise((resolve) => setTimeout(resolve, wait));
+      await pause(0, wait);
     }
   }
+  exchanging = false;
 }
 
-function askForToken(wrong) {
-  stream?.close();
+addEventListener("hashchange", exchange);
+
+// A browser that is in already stays in.
+function refused(wrong) {
+  note = wrong;
+  if (locked) askForToken(); else banner(wrong);
+}
+
+function askForToken() {
+  locked = true;
   state("down", "locked");
   banner("");
-  el("wrong").textContent = wrong || "";
+  el("wrong").textContent = note;
   if (!el("gate").open) el("gate").showModal();
+}
+
+function unlock() {
+  note = "";
+  locked = false;
+  el("token").value = "";
+  el("gate").close();
+  reconnect();
 }
 
 el("enter").addEventListener("submit", async (event) => {
@@ -265,10 +341,7 @@ el("enter").addEventListener("submit", async (event) => {
   // People paste the whole address as well.
   const token = el("token").value.trim().replace(/^.*#token=/, "");
   const wrong = await enter(token).catch(() => "The gateway is away. Try again.");
-  if (wrong) { el("wrong").textContent = wrong; return; }
-  el("token").value = "";
-  el("gate").close();
-  open();
+  if (wrong) refused(wrong); else unlock();
 });
 el("gate").addEventListener("cancel", (event) => event.preventDefault());
 
@@ -277,18 +350,23 @@ el("gate").addEventListener("cancel", (event) => event.preventDefault());
 function pending(message) {
   byDelivery.set(message.id, add("me pending", message.text));
   mark(message.id, "pending", "…", "waiting to be stored");
+  if (held.has(message.id)) stuck(message.id, "not sent yet");
 }
+
+addEventListener("beforeunload", (event) => { if (held.size) event.preventDefault(); });
 
 el("say").addEventListener("submit", (event) => {
   event.preventDefault();
   const text = el("words").value;
   if (!text.trim()) return;
-  const message = { id: uuid(), text };
-  keep([...outbox(), message]);
+  // In the order of writing, also when the clock is set back.
+  newest = Math.max(Date.now(), newest + 1);
+  const message = { id: uuid(), text, at: newest };
+  keep(message);
   pending(message);
   el("words").value = "";
   grow();
-  wake?.();
+  hope();
   sendAll();
 });
 
@@ -307,15 +385,12 @@ function grow() {
 el("words").addEventListener("input", grow);
 
 async function start() {
-  outbox().forEach(pending);
-  const given = /^#token=(.+)$/.exec(location.hash);
-  if (given) {
-    const wrong = await enterPatiently(decodeURIComponent(given[1]));
-    // Out of the address bar and the history, before anybody looks.
-    history.replaceState(null, "", location.pathname);
-    if (wrong) return askForToken(wrong);
-  }
-  el("words").focus();
-  open();
+  adopt();
+  const waiting = outbox();
+  newest = waiting.at(-1)?.at ?? 0;
+  waiting.forEach(pending);
+  await exchange();
+  if (!note) el("words").focus();
+  follow();
 }
 start();

@@ -139,5 +139,5 @@ impl Edge {
 
 /// A message of the agent or the gateway.
 pub(crate) fn words(room: &RoomId, number: Seq, voice: Voice, text: &str) -> Outgoing {
-    Outgoing { room: room.clone(), thread: None, text: text.to_owned(), key: OutboxId(number), voice, reply_to: None }
+    Outgoing { room: room.clone(), thread: None, text: text.to_owned(), key: OutboxId(number), voice, draft: false, reply_to: None }
 }

@@ -45,8 +45,18 @@ impl Browser {
         request.json(&json!({ "id": id, "text": text })).send().await.expect("an answer")
     }
 
+    /// As a page that opens.
+    pub(crate) async fn look(&self) -> Events {
+        self.events("/api/events").await
+    }
+
+    /// As a page that comes back.
     pub(crate) async fn watch(&self, after: u64) -> Events {
-        let response = self.get(&format!("/api/events?after={after}")).send().await.expect("an answer");
+        self.events(&format!("/api/events?after={after}")).await
+    }
+
+    async fn events(&self, path: &str) -> Events {
+        let response = self.get(path).send().await.expect("an answer");
         assert_eq!(response.status(), StatusCode::OK);
         Events { stream: Box::pin(response.bytes_stream().map(|piece| piece.expect("whole").to_vec())), text: String::new() }
     }
@@ -59,7 +69,7 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// The next event as (name, data, id); `None` at the end of the stream.
+    /// The next event that is more than a sign of life, as (name, data, id); `None` at the end of the stream.
     pub(crate) async fn next(&mut self) -> Option<(String, Value, Option<u64>)> {
         loop {
             while let Some((event, rest)) = self.text.split_once("\n\n") {
@@ -69,8 +79,8 @@ impl Events {
                     (name, data, field("id:").map(|id| id.parse().expect("a number")))
                 });
                 self.text = rest.to_owned();
-                if found.is_some() {
-                    return found;
+                if let Some(news) = found.filter(|(name, ..)| name != "beat") {
+                    return Some(news);
                 }
             }
             let piece = tokio::time::timeout(HANG, self.stream.next()).await.expect("the stream hangs")?;

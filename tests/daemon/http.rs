@@ -93,6 +93,7 @@ async fn g23_every_path_but_probes_and_the_empty_page_wants_the_token() {
     for (path, expected) in [
         ("/", 200),
         ("/page.js", 200),
+        ("/outbox.js", 200),
         ("/page.css", 200),
         ("/icon.svg", 200),
         ("/livez", 200),
@@ -191,14 +192,49 @@ async fn closing_the_door_ends_streams_and_names_a_time() {
 }
 
 #[actix_rt::test]
-async fn a_page_is_sent_signs_of_life() {
+async fn what_was_said_while_a_page_was_away_is_shown_though_nothing_is_replayed() {
+    let edge = Edge::start(Arc::new(AllWell), &[("SWITCHBOARD__HTTP__REPLAY", "0")]);
+    let gateway = actix_rt::spawn(Edge::answer(edge.hub.clone(), edge.rooms.clone(), echo));
+    let browser = Browser::open(&root(&edge), edge.token.expose()).await;
+    browser.say(ID, "early").await;
+    browser.watch(0).await.until("line you said early").await;
+    let (name, _, id) = browser.look().await.next().await.expect("the end of the log");
+    assert_eq!((&*name, id), ("ready", Some(2)), "nothing is replayed to a page that opens, and it goes on from here");
+    browser.say("0195f0c2-0000-7000-8000-000000000002", "late").await;
+    browser.watch(2).await.until("line you said late").await;
+    let missed = browser.watch(2).await.until("ready").await;
+    assert_eq!(missed, ["line late", "line you said late", "ready"]);
+    gateway.abort();
+    edge.stop().await;
+}
+
+#[actix_rt::test]
+async fn more_than_is_replayed_is_shown_to_a_page_that_was_away() {
+    let edge = Edge::start(Arc::new(AllWell), &[("SWITCHBOARD__HTTP__REPLAY", "2"), ("SWITCHBOARD__HTTP__MISSED", "4")]);
+    let gateway = actix_rt::spawn(Edge::answer(edge.hub.clone(), edge.rooms.clone(), echo));
+    let browser = Browser::open(&root(&edge), edge.token.expose()).await;
+    for number in 1..=3 {
+        browser.say(&format!("0195f0c2-0000-7000-8000-00000000000{number}"), &number.to_string()).await;
+        browser.watch(0).await.until(&format!("line you said {number}")).await;
+    }
+    assert_eq!(browser.look().await.until("ready").await, ["line 3", "line you said 3", "ready"]);
+    assert_eq!(browser.watch(2).await.until("ready").await, ["line 2", "line you said 2", "line 3", "line you said 3", "ready"]);
+    let newest = browser.watch(0).await.until("ready").await;
+    assert_eq!(newest, ["line 2", "line you said 2", "line 3", "line you said 3", "ready"], "under a bound of its own");
+    gateway.abort();
+    edge.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_page_is_sent_signs_of_life_that_it_can_see() {
     let edge = Edge::start(Arc::new(AllWell), &[("SWITCHBOARD__HTTP__HEARTBEAT", "10ms")]);
     let browser = Browser::open(&root(&edge), edge.token.expose()).await;
     let mut stream = browser.get("/api/events").send().await.expect("an answer").bytes_stream();
     let mut text = String::new();
-    while !text.contains(": still here") {
+    while !text.contains("\n\nevent: beat\ndata: {}\n\n") {
         let piece = tokio::time::timeout(HANG, stream.next()).await.expect("silence").expect("no end").expect("whole");
         text.push_str(&String::from_utf8_lossy(&piece));
     }
+    assert!(text.contains("\"heartbeat\":10"), "a page must know when one is missing: {text}");
     edge.stop().await;
 }

@@ -32,7 +32,7 @@ pub enum Question {
         /// Now; codes that expired before are left out.
         at: Wall,
     },
-    /// What was said in a chat: messages, and replies and notices that are sent or being sent, in order, with a number above `after`.
+    /// What was said in a chat: messages that were taken in, and replies and notices that are sent or being sent, in order, with a number above `after`.
     /// → [`Knowledge::Room`]
     Room {
         /// The chat.

@@ -58,6 +58,8 @@ pub enum Event {
         voice: Voice,
         /// The words as they are now.
         text: String,
+        /// Whether it still grows.
+        draft: bool,
     },
     /// The person's own words were accepted; for the other pages of the same room.
     Said {
@@ -215,8 +217,8 @@ struct Announcer(Hub);
 
 impl Announcer {
     fn show(&self, out: Outgoing) -> OutboxId {
-        let Outgoing { room, text, key, voice, .. } = out;
-        self.0.publish(&room, Event::Line { id: key, voice, text });
+        let Outgoing { room, text, key, voice, draft, .. } = out;
+        self.0.publish(&room, Event::Line { id: key, voice, text, draft });
         key
     }
 }
@@ -261,7 +263,7 @@ mod tests {
 
     fn line(number: u64, text: &str) -> Outgoing {
         let key = OutboxId(Seq(number));
-        Outgoing { room: RoomId::new("r"), thread: None, text: text.into(), key, voice: Voice::Agent, reply_to: None }
+        Outgoing { room: RoomId::new("r"), thread: None, text: text.into(), key, voice: Voice::Agent, draft: false, reply_to: None }
     }
 
     async fn connect(hub: &Hub) -> Connection {
@@ -307,12 +309,13 @@ mod tests {
         let speaker = connect(&hub).await.speaker;
         let mut watch = hub.watch(&RoomId::new("r"));
         let mut elsewhere = hub.watch(&RoomId::new("other"));
-        let message = speaker.send(line(7, "a")).await.expect("nobody refuses");
+        let message = speaker.send(Outgoing { draft: true, ..line(7, "a") }).await.expect("nobody refuses");
         assert_eq!(message, MessageId::new("7"));
         speaker.edit(line(7, "ab"), message).await.expect("nobody refuses");
         speaker.typing(RoomId::new("r"), None).await;
-        let line = |text: &str| Event::Line { id: OutboxId(Seq(7)), voice: Voice::Agent, text: text.into() };
-        assert_eq!([watch.next().await, watch.next().await, watch.next().await], [Some(line("a")), Some(line("ab")), Some(Event::Typing)]);
+        let line = |text: &str, draft| Some(Event::Line { id: OutboxId(Seq(7)), voice: Voice::Agent, text: text.into(), draft });
+        let expected = [line("a", true), line("ab", false), Some(Event::Typing)];
+        assert_eq!([watch.next().await, watch.next().await, watch.next().await], expected);
         hub.publish(&RoomId::new("other"), Event::Typing);
         assert_eq!(elsewhere.next().await, Some(Event::Typing));
     }

@@ -1,7 +1,7 @@
 //! Cases of what goes out.
 
 use super::Case;
-use super::script::{Script, room};
+use super::script::{Script, alice, room};
 use crate::clock::Wall;
 use crate::ids::{InstanceId, OutboxId, Seq};
 use crate::ledger::{Accepted, Done, End, Fate, Knowledge, NoticeKind, OutboxState, Question, RoomLine, Step, Word};
@@ -19,6 +19,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "who was told down is told back", play: told_down },
     Case { name: "an operator resends and gives up", play: operator },
     Case { name: "a room shows its newest lines in order", play: lines },
+    Case { name: "a room does not show what was refused", play: no_empty_lines },
 ];
 
 fn sent() -> Fate {
@@ -285,4 +286,15 @@ fn lines(s: &mut Script) {
     let all = ask(s, 0, 100);
     s.same(all.len(), 5);
     s.same(all[3].state, Some(OutboxState::Sending));
+}
+
+/// One too many is kept without its words; what was taken in and then given up is still what was said.
+fn no_empty_lines(s: &mut Script) {
+    s.say("one");
+    s.hear(alice(), "alice", Accepted::Refused { reason: "too many".into() });
+    s.step(Step::DropAdapter { adapter: "web".into() });
+    match s.ask(&Question::Room { chat: room(), after: Seq(0), most: 100 }) {
+        Knowledge::Room(lines) => s.same(lines.iter().map(|line| line.text.as_str()).collect(), vec!["one"]),
+        other => panic!("{other:?}"),
+    }
 }

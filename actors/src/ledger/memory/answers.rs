@@ -187,8 +187,9 @@ impl Books {
         rows
     }
 
+    /// Messages that were refused have no words left.
     fn room(&self, chat: &ChatId, after: Seq, most: usize) -> Vec<RoomLine> {
-        let said = self.inbox.iter().filter(|(_, row)| row.kind == Kind::Message && row.session.chat == *chat);
+        let said = self.inbox.iter().filter(|(_, row)| row.kind == Kind::Message && !row.text.is_empty() && row.session.chat == *chat);
         let said = said.map(|(seq, row)| RoomLine {
             seq: *seq,
             voice: None,

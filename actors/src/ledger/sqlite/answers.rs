@@ -245,11 +245,12 @@ impl Book {
         })
     }
 
+    /// Messages that were refused have no words left.
     fn room(&self, chat: &ChatId, after: Seq, most: u32) -> rusqlite::Result<Vec<RoomLine>> {
         let Some(chat) = self.find_chat(chat)? else { return Ok(Vec::new()) };
         let sql = "SELECT * FROM (
                SELECT * FROM (SELECT seq, text, at, delivery, NULL AS state, NULL AS word FROM inbox
-                 WHERE chat = ?1 AND kind = 'message' AND seq > ?2 ORDER BY seq DESC LIMIT ?3)
+                 WHERE chat = ?1 AND kind = 'message' AND text <> '' AND seq > ?2 ORDER BY seq DESC LIMIT ?3)
                UNION ALL
                SELECT * FROM (SELECT id, text, at, NULL, state, word FROM outbox
                  WHERE chat = ?1 AND state IN ('sent', 'sending') AND id > ?2 ORDER BY id DESC LIMIT ?3))

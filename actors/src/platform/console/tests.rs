@@ -19,7 +19,8 @@ fn text(offer: &Offer) -> &str {
 }
 
 fn out(text: &str) -> Outgoing {
-    Outgoing { room: RoomId::new("local"), thread: None, text: text.into(), key: OutboxId(Seq(1)), voice: Voice::Agent, reply_to: None }
+    let key = OutboxId(Seq(1));
+    Outgoing { room: RoomId::new("local"), thread: None, text: text.into(), key, voice: Voice::Agent, draft: false, reply_to: None }
 }
 
 /// The one offer of the next batch.

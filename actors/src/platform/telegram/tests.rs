@@ -64,6 +64,7 @@ fn out(chat: i64, text: &str) -> Outgoing {
         text: text.into(),
         key: OutboxId(Seq(1)),
         voice: Voice::Agent,
+        draft: false,
         reply_to: None,
     }
 }
