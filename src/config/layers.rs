@@ -121,6 +121,9 @@ fn find_file(chosen: Option<&Path>, variables: &Variables) -> Result<Option<Path
         return match std::fs::metadata(path) {
             Ok(found) if found.is_file() => Ok(Some(path.to_owned())),
             Ok(_) => Err(Fault::new(Origin::File(path.to_owned()), "", "this is no file", "Correct --config, or leave it out")),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Err(Fault::new(Origin::File(path.to_owned()), "", "there is no such file", "Correct --config, or leave it out"))
+            }
             Err(error) => {
                 let remedy = "Correct --config or the permissions on the way there, or leave it out";
                 Err(Fault::new(Origin::File(path.to_owned()), "", format!("it cannot be found ({error})"), remedy))
