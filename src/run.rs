@@ -311,7 +311,15 @@ impl Life {
             ready: AtomicBool::new(false),
             failed: AtomicBool::new(false),
         });
-        let operator = Arc::new(Operator::new(&gateway, reloader.clone(), &state, pulse.clone(), release.version, on_trial.is_some()));
+        let operator = Arc::new(Operator::new(
+            &gateway,
+            reloader.clone(),
+            &state,
+            pulse.clone(),
+            watchdog.clone(),
+            release.version,
+            on_trial.is_some(),
+        ));
         let clients = config.control.clone();
         let control = io.spawn(async move { control.serve(operator, &clients).await });
 
