@@ -8,7 +8,7 @@
 //! | SIGUSR1 | restart | ignored |
 //! | SIGHUP | the configuration is read again | ignored |
 //!
-//! Only SIGTERM and SIGINT are counted; equal signals within half a second are one. The third is carried out by the thread that
+//! Only SIGTERM and SIGINT are counted; equal ones within half a second are one. The third is carried out by the thread that
 //! hears it, so that it works while every runtime hangs.
 
 use std::fmt;
@@ -91,7 +91,7 @@ pub struct Heard {
     pub sender: Option<String>,
 }
 
-/// Counts signals. A repeat within half a second has no effect at all.
+/// Counts signals. A repeat of one that counts has no effect at all within half a second.
 #[derive(Debug, Default)]
 pub struct Presses {
     counted: u32,
@@ -101,14 +101,13 @@ pub struct Presses {
 impl Presses {
     /// Takes one signal at `now`, a time since any fixed moment; `going_down`: a shutdown is under way, whoever asked for it.
     pub fn step(&mut self, now: Duration, signal: Signal, going_down: bool) -> Vec<Effect> {
-        let repeat = self.last.iter().any(|(last, at)| *last == signal && now.saturating_sub(*at) < TOGETHER);
-        if repeat {
-            return Vec::new();
-        }
-        self.last.retain(|(last, _)| *last != signal);
-        self.last.push((signal, now));
         vec![match signal {
             Signal::Term | Signal::Int => {
+                if self.last.iter().any(|(last, at)| *last == signal && now.saturating_sub(*at) < TOGETHER) {
+                    return Vec::new();
+                }
+                self.last.retain(|(last, _)| *last != signal);
+                self.last.push((signal, now));
                 self.counted += 1;
                 match self.counted {
                     1 => Effect::Stop(signal),
@@ -184,6 +183,10 @@ pub fn listen(
                     }
                     Effect::Hurry(_) | Effect::Reload(_) | Effect::Ignored(_) => {}
                 }
+                // One that waits to be carried out reads the configuration as it is then; the other places are for those who end things.
+                if matches!(effect, Effect::Reload(_)) && effects.capacity() <= WAITING / 2 {
+                    continue;
+                }
                 // A full channel means that the gateway hangs: the next signal but one ends it.
                 _ = effects.try_send(Heard { effect, sender: origin.process.as_ref().map(|process| sender(process).to_string()) });
             }
@@ -231,6 +234,12 @@ mod tests {
         check(&[(0, Usr1, true), (0, Hup, true)], &[Ignored(Usr1), Ignored(Hup)]);
         check(&[(0, Term, false), (1, Usr1, false)], &[Stop(Term), Ignored(Usr1)]);
         check(&[(0, Hup, false), (10, Usr1, false)], &[Reload(Hup), Restart(Usr1)]);
+    }
+
+    #[test]
+    fn g29_every_wish_to_reload_is_heard() {
+        // The file may have been edited in between: a reload that is over did not read that.
+        check(&[(0, Hup, false), (300, Hup, false), (301, Hup, false)], &[Reload(Hup), Reload(Hup), Reload(Hup)]);
     }
 
     #[test]
