@@ -1,8 +1,8 @@
 //! What the service manager is told, and what it grants.
 //!
-//! A service cannot read its own stop time-out, so it asks: during the drain `EXTEND_TIMEOUT_USEC` is repeated well within the time it names, for as
-//! long as the gateway shows signs of life, and `STOPPING=1`, which starts the manager's own clock, is said only when the drain is
-//! over (systemd: sd_notify(3)). Where the limit cannot be asked it is configured, and the grace stays below it.
+//! A service cannot read its own stop time-out, so it asks: during a shutdown `EXTEND_TIMEOUT_USEC` is repeated well within the time it names, for
+//! as long as the gateway shows signs of life, and `STOPPING=1`, which starts the manager's own clock (for good, since systemd 259), is said
+//! only when the drain is over (systemd: sd_notify(3)). Where the limit cannot be asked it is configured, and the grace stays below it.
 
 use std::time::Duration;
 
@@ -74,9 +74,7 @@ impl Service {
         if self.watchdog.is_some() {
             news.push(NotifyState::Watchdog);
         }
-        if let Some(left) = left.filter(|_| now.phase.is_none_or(|phase| phase <= Phase::Drain)) {
-            news.push(NotifyState::ExtendTimeoutUsec(u32::try_from(left.min(ASK).as_micros()).unwrap_or(u32::MAX)));
-        }
+        news.extend(left.map(more_time));
         tell(&news);
     }
 
@@ -84,12 +82,17 @@ impl Service {
     /// however ready the next life is.
     pub fn phase(&self, phase: Phase, left: Duration, in_place: bool) {
         match phase {
-            // Before the original time-out can be over.
-            Phase::Quiesce => tell(&[NotifyState::ExtendTimeoutUsec(u32::try_from(left.min(ASK).as_micros()).unwrap_or(u32::MAX))]),
-            Phase::Flush if !in_place => tell(&[NotifyState::Stopping, NotifyState::Status("delivering what is due")]),
+            Phase::Flush if !in_place => tell(&[NotifyState::Stopping, NotifyState::Status("delivering what is due"), more_time(left)]),
+            // First before the original time-out can be over.
+            Phase::Quiesce | Phase::Interrupt | Phase::Flush => tell(&[more_time(left)]),
             _ => {}
         }
     }
+}
+
+/// Asks for a part of the time that is left.
+fn more_time(left: Duration) -> NotifyState<'static> {
+    NotifyState::ExtendTimeoutUsec(u32::try_from(left.min(ASK).as_micros()).unwrap_or(u32::MAX))
 }
 
 fn tell(news: &[NotifyState]) {

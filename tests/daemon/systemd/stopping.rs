@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use switchboard_actors::testkit::fake_telegram::Fault;
+
 use super::host::{BRIEF, Host};
-use crate::gateway::{CUT, DOWN, until};
+use crate::gateway::{BOUND, CUT, DOWN, until};
 
 /// What a crowded machine may add to a wall clock.
 const CROWD: Duration = Duration::from_secs(10);
@@ -106,4 +108,41 @@ fn g28_what_a_gateway_could_not_say_of_its_end_the_manager_does() {
     assert!([seen("SIGABRT", "core-dump"), seen("SIGABRT", "signal")].contains(&aborted), "where cores may be written or not: {aborted}");
     // It says itself that it wants to be restarted: the manager has nothing to add.
     assert_eq!(end("-USR1"), ["restart, clean".into(), serde_json::Value::Null, 75.into()]);
+}
+
+#[test]
+fn g12_whatever_comes_after_the_drain_is_granted_its_time_too() {
+    let flush = |flush: u64| {
+        BRIEF
+            .replace("[shutdown]", &format!("[outbox]\nsend_limit = \"5m\"\n[shutdown]\ngrace = \"{}s\"", flush + 2))
+            .replace("flush = \"500ms\"", &format!("flush = \"{flush}s\""))
+    };
+    let Some(host) = Host::boot(&flush(20)) else { return };
+    host.install();
+    host.tune("TimeoutStopSec=2");
+    let hanging = |chat: i64| {
+        host.home.telegram.fail_chat(chat, Some(Fault::Hang));
+        host.home.telegram.push_text(chat, chat, "hello");
+        host.home.telegram.wait_for("an answer on its way", BOUND, |telegram| {
+            telegram.calls.iter().any(|call| call.method == "sendMessage" && call.parameters["chat_id"] == chat).then_some(())
+        });
+    };
+    // Longer than is asked for at once.
+    host.done(&["systemctl", "start", "switchboard"]);
+    hanging(1);
+    let begun = Instant::now();
+    host.done(&["systemctl", "stop", "switchboard"]);
+    assert!(begun.elapsed() > Duration::from_secs(18), "{:?}", begun.elapsed());
+    assert_eq!((host.property("ActiveState"), host.property("Result")), ("inactive".into(), "success".into()));
+    // In a restart it says itself that it stops; that clock is told as well.
+    let (long, short) = (flush(20), flush(6));
+    host.configure(|text| text.replace(long.as_str(), short.as_str()));
+    host.home.telegram.fail_chat(1, None);
+    host.done(&["systemctl", "start", "switchboard"]);
+    let first = host.instance().expect("ready");
+    hanging(2);
+    host.done(&["switchboard", "restart", "--dwell", "500ms"]);
+    assert_ne!(host.wait_for_successor(&first), first);
+    let history = host.done(&["switchboard", "history"]);
+    assert!(!history.contains("killed"), "{history}");
 }
