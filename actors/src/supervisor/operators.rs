@@ -92,7 +92,7 @@ impl Supervisor {
         match self.stage {
             Stage::Waking => parts.push("starting".to_owned()),
             Stage::GoingDown(_) => parts.push("going down".to_owned()),
-            Stage::Serving if !self.ready => parts.push("adapters: none has connected yet".to_owned()),
+            Stage::Serving if self.ready.is_none() => parts.push("adapters: none has connected yet".to_owned()),
             Stage::Serving => {}
         }
         if self.held == Some(Held::Operator) {
@@ -103,7 +103,7 @@ impl Supervisor {
         }
         let all_broken =
             !self.books.adapters.is_empty() && self.books.adapters.values().all(|entry| matches!(entry.health, AdapterHealth::Broken(_)));
-        if self.ready && all_broken {
+        if self.ready.is_some() && all_broken {
             parts.push("adapters: none is connected".to_owned());
         }
         parts

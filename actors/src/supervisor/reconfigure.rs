@@ -40,7 +40,7 @@ impl Handler<Reconfigure> for Supervisor {
         for (set, platform) in adapters {
             self.refit(set, platform, ctx);
         }
-        self.check_ready();
+        self.check_ready(ctx);
         self.run_again(ctx);
         Ok(())
     }

@@ -104,7 +104,7 @@ impl Handler<Left> for Supervisor {
         }
         self.stage = Stage::Serving;
         self.start_adapters(recovery::patience(starts, &crash_loop));
-        self.check_ready();
+        self.check_ready(ctx);
         let last = Last { ending, facts, starts };
         tell_how_it_began(self.instance, &last);
         let me = ctx.address();
