@@ -4,6 +4,7 @@
 //! as long as the gateway shows signs of life, and `STOPPING=1`, which starts the manager's own clock (for good, since systemd 259), is said
 //! only when the drain is over (systemd: sd_notify(3)). Where the limit cannot be asked it is configured, and the grace stays below it.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -107,7 +108,17 @@ fn words(now: &Status, left: Option<Duration>, on_trial: bool) -> String {
         (Some(phase), Some(left)) => format!("{phase}: {} tasks running, up to {} s left", now.running_count, left.as_secs()),
         _ => match now.not_ready.len() {
             0 if on_trial => TRIAL.into(),
-            0 => format!("serving: {} conversations, {} tasks running", now.sessions, now.running_count),
+            0 => {
+                let mut words = format!("serving: {} conversations, {} tasks running", now.sessions, now.running_count);
+                if let Some(held) = &now.held {
+                    _ = write!(words, "; tasks are {held}");
+                }
+                if now.adapters_waiting > 0 {
+                    let wait = Duration::from_millis(now.adapters_wait_ms).as_secs() + 1;
+                    _ = write!(words, "; {} adapters connect in {wait} s, as the starts before failed", now.adapters_waiting);
+                }
+                words
+            }
             _ => format!("not ready: {} parts; see `switchboard status`", now.not_ready.len()),
         },
     }

@@ -272,7 +272,8 @@ impl Supervisor {
         }
     }
 
-    /// Starts the adapters; each connects once `wait` has passed.
+    /// Starts the adapters; each connects once `wait` has passed. The gateway is ready meanwhile: what has been accepted is answered as far as that
+    /// goes, and whoever waits for a start must not take a long wait for a failure.
     fn start_adapters(&mut self, wait: Duration) {
         for (set, platform) in std::mem::take(&mut self.unborn) {
             self.start_adapter(set, platform, wait);
@@ -297,7 +298,8 @@ impl Supervisor {
             abilities,
             agent: Live::new(agent),
         });
-        let entry = AdapterEntry { addr, life, kind, post, health: AdapterHealth::Connecting, tried: false, alive: true };
+        let (tried, not_before) = (!wait.is_zero(), self.clock.now() + wait);
+        let entry = AdapterEntry { addr, life, kind, post, health: AdapterHealth::Connecting, tried, not_before, alive: true };
         self.books.adapters.insert(name, entry);
     }
 
