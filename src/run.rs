@@ -37,6 +37,7 @@ use crate::exit::Exit;
 use crate::false_starts;
 use crate::handover::{Handover, Image};
 use crate::http::door::Door;
+use crate::http::heart::Heart;
 use crate::http::{self, Chat, Front};
 use crate::lock::InstanceLock;
 use crate::log::Level;
@@ -303,7 +304,10 @@ impl Life {
             bulletin: Box::new(move |news| _ = bulletin.send(news)),
         });
         log.connect(gateway.supervisor.clone().recipient());
-        let pulse = Pulse::begin(&gateway, &io, config.settings.supervision.hung_after, intent.clone(), scribe.clone())
+        let heart = Heart::default();
+        let status = gateway.supervisor.clone().recipient();
+        let hung_after = config.settings.supervision.hung_after;
+        let pulse = Pulse::begin(status, heart.clone(), &io, hung_after, intent.clone(), scribe.clone())
             .map_err(|error| Fault(Exit::GaveUp, format!("the heartbeat's thread cannot be started: {error}")))?;
         let door = Door::default();
         if on_trial.is_some() {
@@ -312,7 +316,7 @@ impl Life {
         let chat =
             parts.web.map(|(name, hub): (_, Hub)| Chat::new(hub, name, ledger_id, &config.http, config.settings.session.message_bytes));
         let front = Arc::new(Front::new(&config.http, &token, chat, Arc::new(pulse.clone()), door.clone()));
-        let server = http::serve(front, listeners).map_err(|error| Fault(Exit::GaveUp, format!("http.listen: {error}")))?;
+        let server = http::serve(front, listeners, heart).map_err(|error| Fault(Exit::GaveUp, format!("http.listen: {error}")))?;
         let server_handle = server.handle();
         let server = actix_rt::spawn(server);
         let service = Service::of_process(on_trial.is_some());
