@@ -102,10 +102,21 @@ fn g28_what_a_gateway_could_not_say_of_its_end_the_manager_does() {
         let told: serde_json::Value = serde_json::from_str(&host.done(&["switchboard", "history", "--json"])).expect("JSON");
         ["how", "said", "code"].map(|key| told["lives"][1][key].clone())
     };
-    let seen = |signal: &str, result: &str| format!("killed by {signal}, as the service manager saw it: {result}").into();
+    let seen = |signal: &str, result: &str| serde_json::Value::from(format!("killed by {signal}, as the service manager saw it: {result}"));
     assert_eq!(end("-KILL"), ["killed while serving".into(), seen("SIGKILL", "signal"), serde_json::Value::Null]);
     let aborted = end("-ABRT")[1].clone();
     assert!([seen("SIGABRT", "core-dump"), seen("SIGABRT", "signal")].contains(&aborted), "where cores may be written or not: {aborted}");
+    // Starts in vain until the next life do not take the place of its death.
+    host.replace_program("2.0", "exit 70");
+    let instance = host.instance().expect("ready");
+    host.done(&["kill", "-KILL", &host.main_pid()]);
+    until("starts in vain", || (host.property("ExecMainStatus") == "70").then_some(()));
+    host.replace_program("2.1", "exec $real \"$@\"");
+    host.wait_for_successor(&instance);
+    let told: serde_json::Value = serde_json::from_str(&host.done(&["switchboard", "history", "--json"])).expect("JSON");
+    let lives = told["lives"].as_array().expect("a list");
+    let life = lives.iter().find(|life| life["instance"] == instance.as_str()).expect("it is on record");
+    assert_eq!(life["said"], seen("SIGKILL", "signal"), "{lives:?}");
     // It says itself that it wants to be restarted: the manager has nothing to add.
     assert_eq!(end("-USR1"), ["restart, clean".into(), serde_json::Value::Null, 75.into()]);
 }
