@@ -157,3 +157,23 @@ fn g12_whatever_comes_after_the_drain_is_granted_its_time_too() {
     let history = host.done(&["switchboard", "history"]);
     assert!(!history.contains("killed"), "{history}");
 }
+
+#[test]
+fn g11_g12_a_drain_that_freezes_is_granted_no_more_time() {
+    let Some(host) = Host::boot(&BRIEF.replace("[shutdown]", "[shutdown]\ngrace = \"5m\"")) else { return };
+    host.install();
+    host.tune("TimeoutStopSec=2");
+    host.done(&["systemctl", "start", "switchboard"]);
+    host.work(1, "work for 1h");
+    let stop = host.begin(&["systemctl", "stop", "switchboard"]);
+    until("the drain's status", || host.property("StatusText").starts_with("drain: ").then_some(()));
+    let frozen = Instant::now();
+    host.done(&["kill", "-STOP", &host.main_pid()]);
+    _ = stop.wait_with_output().expect("it ends"); // how is the unit's to say
+    // What was asked for last, and the manager's own limit.
+    assert!(frozen.elapsed() < Duration::from_secs(15 + 2) + CROWD, "{:?}", frozen.elapsed());
+    assert_eq!((host.property("ActiveState"), host.property("Result")), ("failed".into(), "timeout".into()));
+    host.done(&["systemctl", "start", "switchboard"]);
+    assert_eq!(host.status().expect("it runs")["last_end"], "killed in drain: the service manager waited no longer");
+    host.home.told(1, CUT);
+}
