@@ -158,10 +158,15 @@ impl Config {
         socket.or_else(in_runtime).or_else(beside).map_or_else(|| around.default_sockets(), |socket| vec![socket])
     }
 
-    /// How long a shutdown takes at most.
+    /// How long a shutdown takes at most that is granted no other time.
     pub fn longest_shutdown(&self) -> Duration {
+        self.longest_shutdown_within(self.settings.shutdown.grace)
+    }
+
+    /// How long a shutdown takes at most that is granted `grace`.
+    pub fn longest_shutdown_within(&self, grace: Duration) -> Duration {
         let budgets = &self.settings.shutdown;
-        budgets.grace.max(budgets.least()) + budgets.margin
+        grace.max(budgets.least()).saturating_add(budgets.margin)
     }
 
     /// Reads the same layers again, as they are now.

@@ -1,8 +1,8 @@
 //! A restart in place: this process becomes the new image, and hands it its lock and its listening sockets, so that no connection is refused and
 //! nobody else can take the state directory in between.
 //!
-//! The descriptors lose CLOEXEC only right before `execve`. Signals stay blocked until the new image has handlers: one that arrives
-//! in between is heard by the new image instead of killing it.
+//! The descriptors lose CLOEXEC only right before `execve`. Signals are blocked in every thread but the one that hears them, and when that is closed
+//! in all (`signals`): one that arrives until the new image has handlers stays pending across `execve` and is heard by it.
 
 use std::ffi::CString;
 use std::io;
@@ -10,8 +10,6 @@ use std::net::TcpListener;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 
 use crate::config::Variables;
 use crate::lock::InstanceLock;
@@ -87,7 +85,7 @@ impl Image {
         })
     }
 
-    /// Becomes the new image. Returns only when that fails.
+    /// Becomes the new image. Returns only when that fails. Nobody hears signals any more: they wait for the new image.
     pub fn become_it(mut self, handover: Handover) -> io::Error {
         let Handover { lock, listeners } = handover;
         let handed: Vec<_> = std::iter::once(lock.as_fd()).chain(listeners.iter().map(AsFd::as_fd)).collect();
@@ -95,9 +93,6 @@ impl Image {
         self.variables.insert(VARIABLE.into(), format!("{}:{}", std::process::id(), numbers.join(",")));
         let variables: Vec<CString> =
             self.variables.iter().filter_map(|(name, value)| CString::new(format!("{name}={value}")).ok()).collect();
-        if let Err(error) = pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&ours()), None) {
-            return error.into();
-        }
         for fd in &handed {
             if let Err(error) = rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()) {
                 return error.into();
@@ -108,17 +103,6 @@ impl Image {
             Err(error) => error.into(),
         }
     }
-}
-
-/// Lets signals in again, once there are handlers.
-pub fn unblock_signals() {
-    if let Err(error) = pthread_sigmask(SigmaskHow::SIG_UNBLOCK, Some(&ours()), None) {
-        tracing::error!(%error, "signals cannot be unblocked");
-    }
-}
-
-fn ours() -> SigSet {
-    SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1, Signal::SIGHUP])
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ pub mod door;
 mod events;
 pub mod figures;
 pub mod health;
+pub mod heart;
 mod page;
 
 use std::net::{TcpListener, ToSocketAddrs};
@@ -31,6 +32,7 @@ use crate::token::Token;
 use access::Gate;
 use door::Door;
 use health::Vitals;
+use heart::Heart;
 
 /// Requests in progress end within this many seconds; streams were ended before by the door.
 const FAREWELL: u64 = 2;
@@ -119,15 +121,17 @@ pub fn bind(listen: &str) -> Result<Vec<TcpListener>, BindError> {
     addresses.into_iter().map(|address| TcpListener::bind(address).map_err(broken)).collect()
 }
 
-/// Serves until the server is stopped. It hears no signals: the shutdown plan is not its business.
+/// Serves until the server is stopped, and shows that it does by its `heart`. It hears no signals: the shutdown plan is not its business.
 ///
 /// # Errors
 /// When a listener cannot be used.
-pub fn serve(front: Arc<Front>, listeners: Vec<TcpListener>) -> std::io::Result<Server> {
+pub fn serve(front: Arc<Front>, listeners: Vec<TcpListener>, heart: Heart) -> std::io::Result<Server> {
     let front = web::Data::from(front);
     let message_bytes = front.chat.as_ref().map_or(0, |chat| chat.message_bytes);
     let streams = front.chat.as_ref().map_or(0, |chat| chat.streams.available_permits());
     let app = move || {
+        // This is called on the arbiter that is to be measured, again for each address and by a worker that takes another's place.
+        actix_rt::spawn(heart.clone().beat());
         App::new()
             .app_data(front.clone())
             .app_data(json_limit(message_bytes * JSON_GROWTH + JSON_AROUND))

@@ -26,6 +26,7 @@ use switchboard_actors::live::Live;
 use switchboard_actors::marker::Flag;
 use switchboard_actors::platform::web::Hub;
 use switchboard_actors::settings::Engine;
+use switchboard_actors::shutdown::ShutdownKind;
 use switchboard_actors::supervisor::{Place, Ports, Supervisor};
 use tokio::sync::mpsc;
 
@@ -36,6 +37,7 @@ use crate::exit::Exit;
 use crate::false_starts;
 use crate::handover::{Handover, Image};
 use crate::http::door::Door;
+use crate::http::heart::Heart;
 use crate::http::{self, Chat, Front};
 use crate::lock::InstanceLock;
 use crate::log::Level;
@@ -43,7 +45,7 @@ use crate::orphans;
 use crate::release::Release;
 use crate::scribe::{self, Scribe};
 use crate::service::Service;
-use crate::signals::{self, Heard, Intent};
+use crate::signals::{self, Ear, Heard, Intent};
 use crate::state_dir::StateDir;
 use crate::token::Token;
 use crate::watchdog::Watchdog;
@@ -76,16 +78,21 @@ pub fn run(release: &Release, mut config: Config, around: &Surroundings) -> Exit
         || (config.restart.mode == RestartMode::Auto && around.variables.get("SYSTEMD_EXEC_PID") == Some(&std::process::id().to_string()));
     let image = Image::of_this_process(&around.variables);
     let state = StateDir::at(&config.state_dir);
-    let life = match Life::open(*release, config, around.clone(), level, supervised) {
-        Ok(life) => life,
+    let (life, ear) = match Life::open(*release, config, around.clone(), level, supervised) {
+        Ok(opened) => opened,
         Err(Fault(exit, reason)) => {
             tracing::error!("{reason}");
             false_starts::note(&state, release.version, exit.code(), &reason);
             return exit;
         }
     };
-    let scribe = life.scribe.clone();
-    let End { exit, cause, handover, in_place } = life.live();
+    let (scribe, intent) = (life.scribe.clone(), life.intent.clone());
+    let mut end = life.live();
+    ear.close();
+    if intent.exit_code() == Some(Exit::Done.code()) {
+        end.becomes_a_stop();
+    }
+    let End { exit, cause, handover, in_place } = end;
     let Some(handover) = handover.filter(|_| exit == Exit::Restart && (!supervised || in_place)) else {
         scribe.last_word(exit.code(), cause);
         return exit;
@@ -109,6 +116,17 @@ struct End {
 }
 
 impl End {
+    /// Somebody stopped it when everything was done for a restart: nobody is to come after it.
+    fn becomes_a_stop(&mut self) {
+        if self.exit == Exit::Restart {
+            tracing::info!("stopped at the end of a restart: there will be no next life");
+            self.exit = Exit::Done;
+            if let Cause::Down { kind, .. } = &mut self.cause {
+                *kind = ShutdownKind::Stop;
+            }
+        }
+    }
+
     /// It cannot go on.
     fn for_fault(Fault(exit, reason): Fault) -> Self {
         tracing::error!("{reason}");
@@ -139,7 +157,7 @@ struct Life {
 }
 
 impl Life {
-    fn open(release: Release, config: Config, around: Surroundings, level: Level, supervised: bool) -> Result<Self, Fault> {
+    fn open(release: Release, config: Config, around: Surroundings, level: Level, supervised: bool) -> Result<(Self, Ear), Fault> {
         let state_fault = |error: &dyn std::fmt::Display| Fault(Exit::State, error.to_string());
         let broken = |what: &'static str| move |error: std::io::Error| Fault(Exit::GaveUp, format!("{what}: {error}"));
         let handed = Handover::take(&around.variables);
@@ -176,6 +194,8 @@ impl Life {
         // A trial lives on a copy: the life before is for whoever comes after it.
         let keeps = config.settings.ledger.engine == Engine::Sqlite && on_trial.is_none();
         let remains = keeps.then(|| scribe::read(&state)).flatten();
+        // Before there are other threads.
+        signals::block().map_err(broken("signals cannot be heard"))?;
         let scribe = Scribe::begin(&state, release.version, keeps).map_err(broken("the scribe's thread cannot be started"))?;
         let token = Token::open(&state).map_err(|error| state_fault(&error))?;
         let watchdog = Watchdog::start(scribe.clone()).map_err(broken("the watchdog's thread cannot be started"))?;
@@ -184,10 +204,9 @@ impl Life {
         let in_force = Arc::new(Live::new(Arc::new(config)));
         let budgets = in_force.clone();
         let within = move || budgets.now().longest_shutdown();
-        let signals =
+        let (ear, signals) =
             signals::listen(intent.clone(), watchdog.clone(), within, scribe.clone()).map_err(broken("signals cannot be heard"))?;
-        crate::handover::unblock_signals();
-        Ok(Self {
+        let life = Self {
             release,
             supervised,
             on_trial,
@@ -205,7 +224,8 @@ impl Life {
             watchdog,
             intent,
             signals,
-        })
+        };
+        Ok((life, ear))
     }
 
     /// Lives until the shutdown's report is there.
@@ -285,7 +305,10 @@ impl Life {
             bulletin: Box::new(move |news| _ = bulletin.send(news)),
         });
         log.connect(gateway.supervisor.clone().recipient());
-        let pulse = Pulse::begin(&gateway, &io, config.settings.supervision.hung_after, intent.clone(), scribe.clone())
+        let heart = Heart::default();
+        let status = gateway.supervisor.clone().recipient();
+        let hung_after = config.settings.supervision.hung_after;
+        let pulse = Pulse::begin(status, heart.clone(), &io, hung_after, intent.clone(), scribe.clone())
             .map_err(|error| Fault(Exit::GaveUp, format!("the heartbeat's thread cannot be started: {error}")))?;
         let door = Door::default();
         if on_trial.is_some() {
@@ -295,7 +318,7 @@ impl Life {
         let chat =
             parts.web.map(|(name, hub): (_, Hub)| Chat::new(hub, name, ledger_id, &config.http, config.settings.session.message_bytes));
         let front = Arc::new(Front::new(&config.http, &token, chat, Arc::new(pulse.clone()), door.clone()));
-        let server = http::serve(front, listeners).map_err(|error| Fault(Exit::GaveUp, format!("http.listen: {error}")))?;
+        let server = http::serve(front, listeners, heart).map_err(|error| Fault(Exit::GaveUp, format!("http.listen: {error}")))?;
         let server_handle = server.handle();
         let server = actix_rt::spawn(server);
         let service = Service::of_process(on_trial.is_some());
@@ -313,7 +336,15 @@ impl Life {
             ready: AtomicBool::new(false),
             failed: AtomicBool::new(false),
         });
-        let operator = Arc::new(Operator::new(&gateway, reloader.clone(), &state, pulse.clone(), release.version, on_trial.is_some()));
+        let operator = Arc::new(Operator::new(
+            &gateway,
+            reloader.clone(),
+            &state,
+            pulse.clone(),
+            watchdog.clone(),
+            release.version,
+            on_trial.is_some(),
+        ));
         let clients = config.control.clone();
         let control = io.spawn(async move { control.serve(operator, &clients).await });
 

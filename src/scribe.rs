@@ -165,10 +165,17 @@ impl Desk {
         let Some(book) = &self.book else { return Ok(()) };
         let mut page = sign(instance, Clock::system().wall());
         let mut book = book.lock().unwrap_or_else(PoisonError::into_inner);
-        if !std::mem::replace(&mut book.begun, true) {
+        let first = !std::mem::replace(&mut book.begun, true);
+        if first {
             page.extend(blank(WORDS));
         }
-        book.file.write_all_at(&page, 0)
+        book.file.write_all_at(&page, 0)?;
+        // What the manager saw of the life before is on record by now. It writes only where nothing stands, so that starts in vain until here did not
+        // take the place of the death before them.
+        match if first { std::fs::remove_file(self.state.seen()) } else { Ok(()) } {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn say(&self, code: Option<u8>, cause: &Cause) {

@@ -1,9 +1,10 @@
 //! What the service manager is told, and what it grants.
 //!
-//! A service cannot read its own stop time-out, so it asks: during the drain `EXTEND_TIMEOUT_USEC` is repeated well within the time it names, for as
-//! long as the gateway shows signs of life, and `STOPPING=1`, which starts the manager's own clock, is said only when the drain is
-//! over (systemd: sd_notify(3)). Where the limit cannot be asked it is configured, and the grace stays below it.
+//! A service cannot read its own stop time-out, so it asks: during a shutdown `EXTEND_TIMEOUT_USEC` is repeated well within the time it names, for
+//! as long as the gateway shows signs of life, and `STOPPING=1`, which starts the manager's own clock (for good, since systemd 259), is said
+//! only when the drain is over (systemd: sd_notify(3)). Where the limit cannot be asked it is configured, and the grace stays below it.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -74,9 +75,7 @@ impl Service {
         if self.watchdog.is_some() {
             news.push(NotifyState::Watchdog);
         }
-        if let Some(left) = left.filter(|_| now.phase.is_none_or(|phase| phase <= Phase::Drain)) {
-            news.push(NotifyState::ExtendTimeoutUsec(u32::try_from(left.min(ASK).as_micros()).unwrap_or(u32::MAX)));
-        }
+        news.extend(left.map(more_time));
         tell(&news);
     }
 
@@ -84,12 +83,17 @@ impl Service {
     /// however ready the next life is.
     pub fn phase(&self, phase: Phase, left: Duration, in_place: bool) {
         match phase {
-            // Before the original time-out can be over.
-            Phase::Quiesce => tell(&[NotifyState::ExtendTimeoutUsec(u32::try_from(left.min(ASK).as_micros()).unwrap_or(u32::MAX))]),
-            Phase::Flush if !in_place => tell(&[NotifyState::Stopping, NotifyState::Status("delivering what is due")]),
+            Phase::Flush if !in_place => tell(&[NotifyState::Stopping, NotifyState::Status("delivering what is due"), more_time(left)]),
+            // First before the original time-out can be over.
+            Phase::Quiesce | Phase::Interrupt | Phase::Flush => tell(&[more_time(left)]),
             _ => {}
         }
     }
+}
+
+/// Asks for a part of the time that is left.
+fn more_time(left: Duration) -> NotifyState<'static> {
+    NotifyState::ExtendTimeoutUsec(u32::try_from(left.min(ASK).as_micros()).unwrap_or(u32::MAX))
 }
 
 fn tell(news: &[NotifyState]) {
@@ -104,7 +108,17 @@ fn words(now: &Status, left: Option<Duration>, on_trial: bool) -> String {
         (Some(phase), Some(left)) => format!("{phase}: {} tasks running, up to {} s left", now.running_count, left.as_secs()),
         _ => match now.not_ready.len() {
             0 if on_trial => TRIAL.into(),
-            0 => format!("serving: {} conversations, {} tasks running", now.sessions, now.running_count),
+            0 => {
+                let mut words = format!("serving: {} conversations, {} tasks running", now.sessions, now.running_count);
+                if let Some(held) = &now.held {
+                    _ = write!(words, "; tasks are {held}");
+                }
+                if now.adapters_waiting > 0 {
+                    let wait = Duration::from_millis(now.adapters_wait_ms).as_secs() + 1;
+                    _ = write!(words, "; {} adapters connect in {wait} s, as the starts before failed", now.adapters_waiting);
+                }
+                words
+            }
             _ => format!("not ready: {} parts; see `switchboard status`", now.not_ready.len()),
         },
     }

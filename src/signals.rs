@@ -8,19 +8,21 @@
 //! | SIGUSR1 | restart | ignored |
 //! | SIGHUP | the configuration is read again | ignored |
 //!
-//! Only SIGTERM and SIGINT are counted; equal signals within half a second are one. The third is carried out by the thread that
-//! hears it, so that it works while every runtime hangs.
+//! Only SIGTERM and SIGINT are counted; equal ones within half a second are one. The third is carried out by the thread that
+//! hears it, so that it works while every runtime hangs. It is the only one that gets any, so that it can stop hearing without losing one.
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
-use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
-use signal_hook::low_level::siginfo::Process;
+use signal_hook::iterator::{Handle, SignalsInfo};
+use signal_hook::low_level::siginfo::{Origin, Process};
 use switchboard_actors::last_words::Cause;
 use tokio::sync::mpsc;
 
@@ -91,7 +93,7 @@ pub struct Heard {
     pub sender: Option<String>,
 }
 
-/// Counts signals. A repeat within half a second has no effect at all.
+/// Counts signals. A repeat of one that counts has no effect at all within half a second.
 #[derive(Debug, Default)]
 pub struct Presses {
     counted: u32,
@@ -101,14 +103,13 @@ pub struct Presses {
 impl Presses {
     /// Takes one signal at `now`, a time since any fixed moment; `going_down`: a shutdown is under way, whoever asked for it.
     pub fn step(&mut self, now: Duration, signal: Signal, going_down: bool) -> Vec<Effect> {
-        let repeat = self.last.iter().any(|(last, at)| *last == signal && now.saturating_sub(*at) < TOGETHER);
-        if repeat {
-            return Vec::new();
-        }
-        self.last.retain(|(last, _)| *last != signal);
-        self.last.push((signal, now));
         vec![match signal {
             Signal::Term | Signal::Int => {
+                if self.last.iter().any(|(last, at)| *last == signal && now.saturating_sub(*at) < TOGETHER) {
+                    return Vec::new();
+                }
+                self.last.retain(|(last, _)| *last != signal);
+                self.last.push((signal, now));
                 self.counted += 1;
                 match self.counted {
                     1 => Effect::Stop(signal),
@@ -140,6 +141,34 @@ impl Intent {
     }
 }
 
+/// Blocks the signals that are heard here in this thread and all that it starts from now on, so that only the thread that hears them gets them.
+/// To be called before the process has other threads.
+///
+/// # Errors
+/// When the system refuses.
+pub fn block() -> io::Result<()> {
+    Ok(pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&ours()), None)?)
+}
+
+fn ours() -> SigSet {
+    SigSet::from_iter([nix::sys::signal::SIGTERM, nix::sys::signal::SIGINT, nix::sys::signal::SIGUSR1, nix::sys::signal::SIGHUP])
+}
+
+/// The thread that hears signals.
+#[derive(Debug)]
+pub struct Ear {
+    handle: Handle,
+    thread: JoinHandle<()>,
+}
+
+impl Ear {
+    /// Hears no more. What came before is told in the [`Intent`]; what comes from now on is pending for the image that this process becomes.
+    pub fn close(self) {
+        self.handle.close();
+        _ = self.thread.join(); // one that panicked hears nothing either
+    }
+}
+
 /// Begins to hear signals. What they come to arrives in the channel; the third ends the process by itself, with the code of the
 /// intent, and a last word on who sent it.
 ///
@@ -152,44 +181,75 @@ pub fn listen(
     watchdog: Watchdog,
     within: impl Fn() -> Duration + Send + 'static,
     scribe: Scribe,
-) -> io::Result<mpsc::Receiver<Heard>> {
+) -> io::Result<(Ear, mpsc::Receiver<Heard>)> {
     let mut signals = SignalsInfo::<WithOrigin>::new([SIGTERM, SIGINT, SIGUSR1, SIGHUP])?;
+    let handle = signals.handle();
     let (effects, heard) = mpsc::channel(WAITING);
-    let start = Instant::now();
-    std::thread::Builder::new().name("signals".into()).spawn(move || {
-        let mut presses = Presses::default();
+    let mut listener = Listener { start: Instant::now(), presses: Presses::default(), intent, watchdog, within, scribe, effects };
+    let thread = std::thread::Builder::new().name("signals".into()).spawn(move || {
+        if let Err(error) = pthread_sigmask(SigmaskHow::SIG_UNBLOCK, Some(&ours()), None) {
+            tracing::error!(%error, "signals cannot be heard");
+        }
         for origin in signals.forever() {
-            let signal = match origin.signal {
-                SIGTERM => Signal::Term,
-                SIGINT => Signal::Int,
-                SIGUSR1 => Signal::Usr1,
-                _ => Signal::Hup,
-            };
-            for effect in presses.step(start.elapsed(), signal, intent.exit_code().is_some()) {
-                match effect {
-                    Effect::ExitNow(_) => {
-                        let code = intent.exit_code().unwrap_or(Exit::Done.code());
-                        let signal = match &origin.process {
-                            Some(process) => format!("{signal} from {}", sender(process)),
-                            None => signal.to_string(),
-                        };
-                        scribe.last_word(code, Cause::ThirdSignal { signal });
-                        signal_hook::low_level::exit(i32::from(code));
-                    }
-                    Effect::Stop(_) | Effect::Restart(_) => {
-                        let exit = if matches!(effect, Effect::Stop(_)) { Exit::Done } else { Exit::Restart };
-                        // One that joins changes what was wanted, not the time that was granted.
-                        watchdog.arm(if intent.exit_code().is_none() { within() } else { Duration::MAX }, exit);
-                        intent.going_down(exit);
-                    }
-                    Effect::Hurry(_) | Effect::Reload(_) | Effect::Ignored(_) => {}
-                }
-                // A full channel means that the gateway hangs: the next signal but one ends it.
-                _ = effects.try_send(Heard { effect, sender: origin.process.as_ref().map(|process| sender(process).to_string()) });
-            }
+            listener.hear(&origin);
+        }
+        // From here on they are pending in the kernel; what was let in before that is in the pipe.
+        if let Err(error) = block() {
+            tracing::error!(%error, "signals cannot be blocked");
+        }
+        for origin in signals.pending() {
+            listener.hear(&origin);
         }
     })?;
-    Ok(heard)
+    Ok((Ear { handle, thread }, heard))
+}
+
+/// What the thread works with.
+struct Listener<W> {
+    start: Instant,
+    presses: Presses,
+    intent: Intent,
+    watchdog: Watchdog,
+    within: W,
+    scribe: Scribe,
+    effects: mpsc::Sender<Heard>,
+}
+
+impl<W: Fn() -> Duration> Listener<W> {
+    fn hear(&mut self, origin: &Origin) {
+        let signal = match origin.signal {
+            SIGTERM => Signal::Term,
+            SIGINT => Signal::Int,
+            SIGUSR1 => Signal::Usr1,
+            _ => Signal::Hup,
+        };
+        for effect in self.presses.step(self.start.elapsed(), signal, self.intent.exit_code().is_some()) {
+            match effect {
+                Effect::ExitNow(_) => self.exit_now(signal, origin),
+                Effect::Stop(_) | Effect::Restart(_) => {
+                    let exit = if matches!(effect, Effect::Stop(_)) { Exit::Done } else { Exit::Restart };
+                    // One that joins changes what was wanted, not the time that was granted.
+                    self.watchdog.arm(if self.intent.exit_code().is_none() { (self.within)() } else { Duration::MAX }, exit);
+                    self.intent.going_down(exit);
+                }
+                // One that waits to be carried out reads the configuration as it is then; the other places are for those who end things.
+                Effect::Reload(_) if self.effects.capacity() <= WAITING / 2 => continue,
+                Effect::Hurry(_) | Effect::Reload(_) | Effect::Ignored(_) => {}
+            }
+            // A full channel means that the gateway hangs: the next signal but one ends it.
+            _ = self.effects.try_send(Heard { effect, sender: origin.process.as_ref().map(|process| sender(process).to_string()) });
+        }
+    }
+
+    fn exit_now(&self, signal: Signal, origin: &Origin) {
+        let code = self.intent.exit_code().unwrap_or(Exit::Done.code());
+        let signal = match &origin.process {
+            Some(process) => format!("{signal} from {}", sender(process)),
+            None => signal.to_string(),
+        };
+        self.scribe.last_word(code, Cause::ThirdSignal { signal });
+        signal_hook::low_level::exit(i32::from(code));
+    }
 }
 
 fn sender(process: &Process) -> Caller {
@@ -231,6 +291,12 @@ mod tests {
         check(&[(0, Usr1, true), (0, Hup, true)], &[Ignored(Usr1), Ignored(Hup)]);
         check(&[(0, Term, false), (1, Usr1, false)], &[Stop(Term), Ignored(Usr1)]);
         check(&[(0, Hup, false), (10, Usr1, false)], &[Reload(Hup), Restart(Usr1)]);
+    }
+
+    #[test]
+    fn g29_every_wish_to_reload_is_heard() {
+        // The file may have been edited in between: a reload that is over did not read that.
+        check(&[(0, Hup, false), (300, Hup, false), (301, Hup, false)], &[Reload(Hup), Reload(Hup), Reload(Hup)]);
     }
 
     #[test]

@@ -34,6 +34,8 @@ mod http;
 mod installed;
 #[path = "daemon/marking.rs"]
 mod marking;
+#[path = "daemon/notifying.rs"]
+mod notifying;
 #[path = "daemon/operating.rs"]
 mod operating;
 #[path = "daemon/page.rs"]

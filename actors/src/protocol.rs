@@ -155,6 +155,10 @@ pub struct Status {
     pub ledger: Result<(), String>,
     /// Every adapter.
     pub adapters: Vec<(AdapterName, AdapterHealth)>,
+    /// How many of them wait before they connect, as a crash loop has it.
+    pub adapters_waiting: usize,
+    /// How long they do, in milliseconds.
+    pub adapters_wait_ms: u64,
     /// Messages accepted since the start.
     pub accepted: u64,
     /// Replies delivered since the start.

@@ -23,13 +23,13 @@ use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, SpawnHand
 use crate::adapter::{self, AdapterActor};
 use crate::agent::Agent;
 use crate::children::Reaper;
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::desk::Desk;
 use crate::desk::access::Doors;
 use crate::ids::{AgentName, ChatId, InstanceId, OutboxId, Seq, Sequence, SessionKey};
 use crate::last_words::Remains;
 use crate::ledger::writer::{LedgerActor, LedgerHealth, LedgerLine};
-use crate::ledger::{Done, Fate, Ledger, OutboxRow, OutboxState, Step, What};
+use crate::ledger::{Done, Fate, Ledger, OpenRequest, OutboxRow, OutboxState, Step, What};
 use crate::live::Live;
 use crate::marker::{Flag, MarkerActor};
 use crate::platform::{Platform, split_text};
@@ -140,7 +140,10 @@ pub struct Supervisor {
     /// Sessions that want to start a turn while the gate is metered, and the one that has leave.
     turnstile: VecDeque<Arc<SessionKey>>,
     admitted: Option<Arc<SessionKey>>,
-    ready: bool,
+    /// Since when it serves.
+    ready: Option<Moment>,
+    /// Restarts whose askers are answered once this life has lasted.
+    unproved: Vec<OpenRequest>,
     accepted: u64,
     delivered: u64,
     abandoned: usize,
@@ -247,7 +250,8 @@ impl Supervisor {
             again: Queue::default(),
             turnstile: VecDeque::new(),
             admitted: None,
-            ready: false,
+            ready: None,
+            unproved: Vec::new(),
             accepted: 0,
             delivered: 0,
             abandoned: 0,
@@ -267,7 +271,8 @@ impl Supervisor {
         }
     }
 
-    /// Starts the adapters; each connects once `wait` has passed.
+    /// Starts the adapters; each connects once `wait` has passed. The gateway is ready meanwhile: what has been accepted is answered as far as that
+    /// goes, and whoever waits for a start must not take a long wait for a failure.
     fn start_adapters(&mut self, wait: Duration) {
         for (set, platform) in std::mem::take(&mut self.unborn) {
             self.start_adapter(set, platform, wait);
@@ -293,7 +298,8 @@ impl Supervisor {
             abilities,
             agent: Live::new(agent),
         });
-        let entry = AdapterEntry { addr, life, kind, post, health: AdapterHealth::Connecting, tried: false, alive: true };
+        let (tried, not_before) = (!wait.is_zero(), self.clock.now() + wait);
+        let entry = AdapterEntry { addr, life, kind, post, health: AdapterHealth::Connecting, tried, not_before, alive: true };
         self.books.adapters.insert(name, entry);
     }
 
@@ -390,13 +396,14 @@ impl Supervisor {
     }
 
     /// Says once when it serves: the first adapter is up, or all have had their first try.
-    fn check_ready(&mut self) {
+    fn check_ready(&mut self, ctx: &mut Context<Self>) {
         let adapters = &self.books.adapters;
         let up = adapters.values().any(|entry| matches!(entry.health, AdapterHealth::Connected));
         let tried = self.unborn.is_empty() && adapters.values().all(|entry| entry.tried);
-        if !self.ready && matches!(self.stage, Stage::Serving) && (up || tried) {
-            self.ready = true;
+        if self.ready.is_none() && matches!(self.stage, Stage::Serving) && (up || tried) {
+            self.ready = Some(self.clock.now());
             (self.bulletin)(Bulletin::Ready);
+            self.prove_restarts(ctx);
         }
     }
 
@@ -549,7 +556,8 @@ impl Supervised for Supervisor {
             Stage::Serving => {
                 self.set_gates();
                 self.run_again(ctx);
-                self.check_ready();
+                self.check_ready(ctx);
+                self.prove_restarts(ctx);
             }
             Stage::GoingDown(_) => self.plan(plan::Event::Tick, ctx),
         }
@@ -566,7 +574,7 @@ impl Handler<AdapterNews> for Supervisor {
                     entry.tried |= health != AdapterHealth::Connecting;
                     entry.health = health;
                 }
-                self.check_ready();
+                self.check_ready(ctx);
             }
             AdapterNews::Owes(rows) => self.owed_before(rows),
             AdapterNews::Delivered { session: Some(session), row, delivery } => self.delivered(&session, row, delivery, ctx),

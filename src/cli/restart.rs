@@ -17,7 +17,9 @@ use crate::control::{Farewell, NOT_FROM_WITHIN, Request, Response, Status};
 use crate::exit::Exit;
 use crate::restart::help::Origin;
 use crate::restart::patience::Patience;
+use crate::restart::proof::Limits;
 use crate::restart::{self, Outcome};
+use crate::unit::Unit;
 
 /// How often a gateway that works is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -59,6 +61,10 @@ impl Order {
         }
     }
 
+    fn limits(&self, within: Duration, settings: &Restart) -> Limits {
+        restart::limits(within, self.start_limit.unwrap_or(settings.start_limit), self.dwell.unwrap_or(settings.dwell))
+    }
+
     fn request(&self) -> Request {
         let grace = if self.now { Some(Duration::ZERO) } else { self.grace };
         let grace_millis = grace.map(|grace| u64::try_from(grace.as_millis()).unwrap_or(u64::MAX));
@@ -97,18 +103,33 @@ pub(super) fn restart(sockets: &Sockets, order: &Order, settings: &Restart) -> E
     if order.no_wait {
         return say("restart has begun\n");
     }
-    let dwell = order.dwell.unwrap_or(settings.dwell);
-    let limits = restart::limits(within, order.start_limit.unwrap_or(settings.start_limit), dwell);
+    prove(sockets, &origin, order.limits(within, settings), "restarted", &interrupted)
+}
+
+/// Restarts a service whose gateway does not answer, through its manager, which waits `within` so long for the old process to go.
+pub(super) fn restart_silent(sockets: &Sockets, origin: &Origin, unit: &Unit, within: Duration, order: &Order, settings: &Restart) -> Exit {
+    eprintln!("{unit} runs, but no gateway answers there; its manager restarts it");
+    if let Err(reason) = unit.restart() {
+        return complain(&reason, Exit::NotAchieved);
+    }
+    if order.no_wait {
+        return say("restart has begun\n");
+    }
+    prove(sockets, origin, order.limits(within, settings), "restarted", &AtomicBool::new(false))
+}
+
+/// Watches until a new gateway is there or nobody will be, or until `interrupted`; what came of it. `done`: what it is when it is done.
+pub(super) fn prove(sockets: &Sockets, origin: &Origin, limits: Limits, done: &str, interrupted: &AtomicBool) -> Exit {
     let told = &mut |words: &str| {
         eprintln!("{words}");
     };
-    match restart::prove(sockets, &origin, limits, &|| interrupted.load(Ordering::Relaxed), told) {
+    match restart::prove(sockets, origin, limits, &|| interrupted.load(Ordering::Relaxed), told) {
         Outcome::Unwatched => {
             complain("the restart goes on, but nobody watches it any more; `switchboard status` shows what came of it", Exit::NotAchieved)
         }
-        Outcome::Proved(new, None) => say(&format!("restarted: instance {} is ready\n", new.instance)),
+        Outcome::Proved(new, None) => say(&format!("{done}: instance {} is ready\n", new.instance)),
         Outcome::Proved(new, Some(failure)) => {
-            say(&format!("restarted at the second try: instance {} is ready. At the first, {failure}\n", new.instance))
+            say(&format!("{done} at the second try: instance {} is ready. At the first, {failure}\n", new.instance))
         }
         Outcome::Failed(failures) => complain(&origin.help(&failures), Exit::NotAchieved),
     }

@@ -4,22 +4,26 @@ use std::io::{BufRead as _, IsTerminal as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use switchboard_actors::ids::InstanceId;
 
 use super::ask::complain;
 use super::{restart as restarting, say};
 use crate::config::{Config, Faults, Restart, Surroundings};
-use crate::control::client::Sockets;
+use crate::control::client::{AskError, Sockets};
+use crate::control::{Request, Response};
 use crate::exit::Exit;
 use crate::install::Layout;
+use crate::restart;
 use crate::restart::help::Origin;
-use crate::restart::{self, Outcome};
 use crate::unit::file::{UnitFile, addresses};
 use crate::unit::setup::{self, Difference, SetupError, Wanted};
 use crate::unit::{Scope, Unit};
+
+/// What a manager that ends a process needs itself, beside its limit.
+const AIR: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
 pub(super) struct Service {
@@ -182,26 +186,25 @@ impl Desk<'_> {
 
     fn start(&self) -> Result<Exit, SetupError> {
         self.unit.order("reset-failed").ok();
-        let started = self.unit.order("start");
-        let origin = Origin::none(self.unit.clone());
+        let (started, seen) = (self.unit.order("start"), self.unit.state().unwrap_or_default());
+        let origin = Origin::silent(self.unit.clone(), seen.last_pid.filter(|_| started.is_err()));
         if let Err(error) = started {
             eprintln!("{error}");
-            return Ok(complain(&origin.help(&[]), Exit::NotAchieved));
+            // A unit whose first process ended before it was ready has failed to start for systemctl, though the manager is about to try again.
+            if seen.stopped || seen.failed.is_some() {
+                return Ok(complain(&origin.help(&[]), Exit::NotAchieved));
+            }
         }
         let settings = self.settings();
         let limits = restart::limits(Duration::ZERO, settings.start_limit, settings.dwell);
-        Ok(match restart::prove(&self.sockets(), &origin, limits, &|| false, &mut |words| eprintln!("{words}")) {
-            Outcome::Proved(new, _) => say(&format!("started: instance {} is ready\n", InstanceId(new.instance.0))),
-            Outcome::Failed(failures) => complain(&origin.help(&failures), Exit::NotAchieved),
-            Outcome::Unwatched => Exit::NotAchieved,
-        })
+        Ok(restarting::prove(&self.sockets(), &origin, limits, "started", &AtomicBool::new(false)))
     }
 
     fn stop(&self) -> Result<Exit, SetupError> {
         self.stop_units()?;
         Ok(match self.unit.state() {
             Some(state) if state.main_pid.is_none() && state.failed.is_none() => say("stopped\n"),
-            _ => complain(&Origin::none(self.unit.clone()).help(&[]), Exit::NotAchieved),
+            _ => complain(&Origin::silent(self.unit.clone(), None).help(&[]), Exit::NotAchieved),
         })
     }
 
@@ -213,11 +216,18 @@ impl Desk<'_> {
         self.unit.order("stop")
     }
 
+    /// Asks the gateway; where none answers, its manager.
     fn restart(&self, order: &restarting::Order) -> Result<Exit, SetupError> {
-        match self.unit.state() {
-            Some(state) if state.main_pid.is_some() => Ok(restarting::restart(&self.sockets(), order, &self.settings())),
-            _ => self.start(),
-        }
+        let Some(pid) = self.unit.state().and_then(|state| state.main_pid) else { return self.start() };
+        let (sockets, settings) = (self.sockets(), self.settings());
+        Ok(match sockets.ask(&Request::Status) {
+            Ok(Response::Status(_)) | Err(AskError::Denied { .. }) => restarting::restart(&sockets, order, &settings),
+            _ => {
+                let origin = Origin::silent(self.unit.clone(), Some(pid));
+                let within = self.unit.stop_limit().unwrap_or_else(|| self.longest_shutdown());
+                restarting::restart_silent(&sockets, &origin, &self.unit, within + AIR, order, &settings)
+            }
+        })
     }
 
     fn status(&self) -> Exit {
@@ -248,6 +258,10 @@ impl Desk<'_> {
             (Scope::User, Ok(config)) => Sockets(vec![config.control.socket.clone()]),
             (Scope::User, Err(_)) => Sockets(self.around.default_sockets()),
         }
+    }
+
+    fn longest_shutdown(&self) -> Duration {
+        self.config.as_ref().map_or(Duration::ZERO, Config::longest_shutdown)
     }
 
     fn settings(&self) -> Restart {

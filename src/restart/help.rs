@@ -44,9 +44,9 @@ impl Origin {
         Self { instance: status.instance, pid, unit: Unit::of_process(pid), command: words.collect(), log }
     }
 
-    /// Nobody yet: a service that is about to be started.
-    pub fn none(unit: Unit) -> Self {
-        Self { instance: InstanceId(uuid::Uuid::nil()), pid: 0, unit: Some(unit), command: Vec::new(), log: None }
+    /// A service in which nobody answers: one that is about to be started, or to be restarted with the process that does not.
+    pub fn silent(unit: Unit, pid: Option<u32>) -> Self {
+        Self { instance: InstanceId(uuid::Uuid::nil()), pid: pid.unwrap_or(0), unit: Some(unit), command: Vec::new(), log: None }
     }
 
     /// What an operator is told after these failures; how it is now is looked up.
@@ -62,7 +62,8 @@ impl Origin {
     }
 
     fn words(&self, failures: &[Failure], state: Option<&str>, lines: &[String]) -> String {
-        let mut out = String::from(if self.pid == 0 { "the service does not run as it should\n" } else { "the restart failed\n" });
+        let mut out =
+            String::from(if self.instance.0.is_nil() { "the service does not run as it should\n" } else { "the restart failed\n" });
         for (number, failure) in failures.iter().enumerate() {
             _ = writeln!(out, "  {}  {failure}", if number == 0 { "first" } else { "then " });
         }

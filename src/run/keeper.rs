@@ -77,6 +77,7 @@ impl Keeper {
                             self.service.phase(phase, self.watchdog.left().unwrap_or_default(), self.in_place);
                             if phase == Phase::Disconnect {
                                 self.door.close();
+                                self.pulse.rest_http();
                                 actix_rt::spawn(self.server_handle.stop(true));
                             }
                         }

@@ -22,6 +22,7 @@ use crate::false_starts;
 use crate::history;
 use crate::http::health::{Part, Vitals};
 use crate::state_dir::StateDir;
+use crate::watchdog::Watchdog;
 
 /// How long a fresh look at the gateway may take.
 const FRESH: Duration = Duration::from_secs(1);
@@ -34,6 +35,7 @@ pub(super) struct Operator {
     pulse: Pulse,
     reloader: Arc<Reloader>,
     state: StateDir,
+    watchdog: Watchdog,
     version: &'static str,
     on_trial: bool,
 }
@@ -45,11 +47,12 @@ impl Operator {
         reloader: Arc<Reloader>,
         state: &StateDir,
         pulse: Pulse,
+        watchdog: Watchdog,
         version: &'static str,
         on_trial: bool,
     ) -> Self {
         let (supervisor, instance) = (gateway.supervisor.clone(), gateway.instance);
-        Self { supervisor, instance, reloader, state: state.clone(), pulse, version, on_trial }
+        Self { supervisor, instance, reloader, state: state.clone(), pulse, watchdog, version, on_trial }
     }
 
     /// As it is now.
@@ -115,13 +118,22 @@ impl Operator {
     fn go_down(&self, kind: ShutdownKind, farewell: Farewell, caller: &Caller) -> Response {
         let grace = farewell.grace_millis.map(Duration::from_millis);
         let requested_by = RequestedBy::Operator(Some(caller.to_string()));
+        let within = self.within(grace);
         self.supervisor.do_send(Shutdown { kind, grace, requested_by, reason: farewell.reason });
         // No time at all means no drain, not what the other phases leave of theirs.
         if grace == Some(Duration::ZERO) {
             self.supervisor.do_send(Hurry);
         }
-        let within = self.config().longest_shutdown();
         Response::GoingDown { instance: self.instance, kind, within_millis: u64::try_from(within.as_millis()).unwrap_or(u64::MAX) }
+    }
+
+    /// How long a shutdown that grants `grace` takes at most. One that joins another makes it shorter or leaves it as it is.
+    fn within(&self, grace: Option<Duration>) -> Duration {
+        let (under_way, config) = (self.watchdog.left(), self.config());
+        match grace.map(|grace| config.longest_shutdown_within(grace)) {
+            Some(granted) => under_way.map_or(granted, |left| left.min(granted)),
+            None => under_way.unwrap_or_else(|| config.longest_shutdown()),
+        }
     }
 
     async fn reload(&self) -> Response {

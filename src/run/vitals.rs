@@ -1,18 +1,19 @@
 //! The gateway's pulse: a snapshot that is taken again and again, so that a probe asks nobody. A snapshot that grows old is itself the sign
-//! that something hangs.
+//! that something hangs; so is a server whose heart stands still. Every arbiter of the process is measured: there are these two.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use actix::Recipient;
 use switchboard_actors::last_words::Cause;
 use switchboard_actors::protocol::{AdapterHealth, GetStatus, Status};
-use switchboard_actors::supervisor::Gateway;
 use tokio::sync::Notify;
 
 use crate::exit::Exit;
 use crate::http::figures::Figures;
 use crate::http::health::{Part, Vitals};
+use crate::http::heart::Heart;
 use crate::scribe::Scribe;
 use crate::signals::Intent;
 
@@ -26,29 +27,25 @@ const HUNG: Duration = Duration::from_secs(10);
 pub(super) struct Pulse {
     last: Arc<Mutex<(Instant, Option<Status>)>>,
     now: Arc<Notify>,
+    http: Heart,
 }
 
 impl Pulse {
-    /// Feels the gateway's pulse for as long as it lives. Without one for `hung_after`, while no shutdown is under way (that has a
+    /// Feels the pulse of whoever knows the `status`, for as long as it lives, and of the server. Without one for `hung_after`, while no shutdown is under way (that has a
     /// watchdog of its own), the process is ended from a thread of its own: whoever supervises it starts it again.
     ///
     /// # Errors
     /// When the system has no thread to give.
     pub(super) fn begin(
-        gateway: &Gateway,
+        status: Recipient<GetStatus>,
+        http: Heart,
         io: &tokio::runtime::Handle,
         hung_after: Duration,
         intent: Intent,
         scribe: Scribe,
     ) -> std::io::Result<Self> {
-        let pulse = Self { last: Arc::new(Mutex::new((Instant::now(), None))), now: Arc::new(Notify::new()) };
-        let (felt, supervisor) = (pulse.clone(), gateway.supervisor.clone().recipient::<GetStatus>());
-        io.spawn(async move {
-            while let Ok(status) = supervisor.send(GetStatus).await {
-                *felt.last.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), Some(*status));
-                _ = tokio::time::timeout(EVERY, felt.now.notified()).await;
-            }
-        });
+        let pulse = Self::unfelt(http);
+        io.spawn(pulse.clone().feel(status));
         let watched = pulse.clone();
         std::thread::Builder::new().name("heartbeat".into()).spawn(move || {
             while watched.silent_for() < hung_after || intent.exit_code().is_some() {
@@ -58,6 +55,20 @@ impl Pulse {
             signal_hook::low_level::exit(i32::from(Exit::Hung.code()));
         })?;
         Ok(pulse)
+    }
+
+    fn unfelt(http: Heart) -> Self {
+        Self { last: Arc::new(Mutex::new((Instant::now(), None))), now: Arc::new(Notify::new()), http }
+    }
+
+    async fn feel(self, status: Recipient<GetStatus>) {
+        while status.connected() {
+            // One that falls over the question has no answer to it, and is there for the next.
+            if let Ok(status) = status.send(GetStatus).await {
+                *self.last.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), Some(*status));
+            }
+            _ = tokio::time::timeout(EVERY, self.now.notified()).await;
+        }
     }
 
     /// The last snapshot, unless it is so old that something hangs.
@@ -75,19 +86,27 @@ impl Pulse {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
     }
 
+    /// The server is told to end.
+    pub(super) fn rest_http(&self) {
+        self.http.rest();
+    }
+
     fn silent_for(&self) -> Duration {
+        self.actors_silent_for().max(self.http.silent_for())
+    }
+
+    fn actors_silent_for(&self) -> Duration {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).0.elapsed()
     }
 }
 
 impl Vitals for Pulse {
     fn live(&self) -> Vec<Part> {
-        let silent = self.silent_for();
-        vec![if silent < HUNG {
-            Part::well("actors")
-        } else {
-            Part::unwell("actors", format!("no sign of life for {} s", silent.as_secs()))
-        }]
+        let part = |name: &str, silent: Duration| match silent < HUNG {
+            true => Part::well(name),
+            false => Part::unwell(name, format!("no sign of life for {} s", silent.as_secs())),
+        };
+        vec![part("actors", self.actors_silent_for()), part("http", self.http.silent_for())]
     }
 
     fn ready(&self) -> Vec<Part> {
@@ -119,5 +138,72 @@ impl Vitals for Pulse {
             unclean_starts: u64::from(status.unclean_starts),
             going_down: status.phase.is_some(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix::{Actor, Context, Handler, MessageResult, Supervised};
+    use switchboard_actors::clock::Clock;
+    use switchboard_actors::ids::InstanceId;
+    use switchboard_actors::settings::Settings;
+    use switchboard_actors::supervision::intensity::Intensity;
+    use switchboard_actors::supervision::{ChildSpec, Name, Nursery};
+
+    use super::*;
+
+    /// Falls over the first questions.
+    struct Root(u32);
+
+    impl Actor for Root {
+        type Context = Context<Self>;
+    }
+
+    impl Supervised for Root {}
+
+    impl Handler<GetStatus> for Root {
+        type Result = MessageResult<GetStatus>;
+
+        fn handle(&mut self, _: GetStatus, _: &mut Context<Self>) -> Self::Result {
+            self.0 -= u32::from(self.0 > 0);
+            assert_eq!(self.0, 0, "as the test has it");
+            MessageResult(Box::new(Status {
+                instance: InstanceId(uuid::Uuid::nil()),
+                up_ms: 0,
+                not_ready: Vec::new(),
+                phase: None,
+                held: None,
+                sessions: 0,
+                running: Vec::new(),
+                running_count: 0,
+                waiting: 0,
+                unclean_starts: 0,
+                ledger: Ok(()),
+                adapters: Vec::new(),
+                adapters_waiting: 0,
+                adapters_wait_ms: 0,
+                accepted: 0,
+                delivered: 0,
+                abandoned: 0,
+            }))
+        }
+    }
+
+    #[test]
+    fn g32_a_root_that_fell_over_the_question_how_it_is_has_a_pulse_all_the_same() {
+        actix_rt::System::new().block_on(async {
+            let nursery = Nursery::new(Clock::system());
+            let spec = ChildSpec { name: Name::Fixed("root".into()), intensity: Intensity::endless(&Settings::defaults().supervision) };
+            let root = nursery.start(spec, |_| Root(3), |_| {});
+            let pulse = Pulse::unfelt(Heart::default());
+            let feeling = actix_rt::spawn(pulse.clone().feel(root.recipient()));
+            let felt = async {
+                while pulse.fresh().is_none() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(60), felt).await.expect("a pulse");
+            feeling.abort();
+        });
     }
 }

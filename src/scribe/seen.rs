@@ -1,6 +1,7 @@
 //! How the service manager saw a process end: the line that the unit's `ExecStopPost=` leaves, for ends of which a process cannot tell.
 //!
-//! The manager calls a shell for that and not the program, which may be what is ill.
+//! The manager calls a shell for that and not the program, which may be what is ill. It leaves a line only where there is none: the first end after the
+//! last life that was on record is that life's, and those behind it are starts in vain.
 
 use std::fs;
 use std::path::Path;

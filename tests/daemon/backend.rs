@@ -10,6 +10,7 @@ use switchboard::config::{Config, Surroundings};
 use switchboard::http::door::Door;
 use switchboard::http::figures::Figures;
 use switchboard::http::health::{Part, Vitals};
+use switchboard::http::heart::Heart;
 use switchboard::http::{self, Chat, Front};
 use switchboard::state_dir::StateDir;
 use switchboard::token::Token;
@@ -107,7 +108,7 @@ impl Edge {
         let chat = Chat::new(hub.clone(), adapter, ledger, &config.http, config.settings.session.message_bytes);
         let door = Door::default();
         let front = Front::new(&config.http, &token, Some(chat), vitals, door.clone());
-        let server = http::serve(Arc::new(front), listeners).expect("listeners of ours");
+        let server = http::serve(Arc::new(front), listeners, Heart::default()).expect("listeners of ours");
         let handle = server.handle();
         actix_rt::spawn(server);
         Self { address, token, door, hub, rooms, ledger, server: handle, _dir: dir }

@@ -180,3 +180,16 @@ fn a_gateway_that_goes_down_does_not_reload_and_one_that_is_away_cannot() {
     assert_eq!(gateway.ended(), Some(0));
     assert_eq!(home.count(1, DOWN), 1);
 }
+
+#[test]
+fn g29_an_edit_right_after_a_reload_is_read_too() {
+    let home = Home::with_demo(EVERYBODY);
+    let gateway = home.start();
+    for (edit, from, to) in [(1, "[access]", "[texts]\nunknown = \"What?\"\n[access]"), (2, "What?", "Pardon?")] {
+        home.rewrite(&[(from, to)]);
+        gateway.signal(Signal::SIGHUP);
+        gateway.wait_for_times("texts.unknown: taken over", edit);
+    }
+    home.telegram.push_text(1, 1, "/nonsense");
+    home.told(1, "Pardon?");
+}

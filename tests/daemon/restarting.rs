@@ -1,7 +1,9 @@
 //! A restart: in place, by whoever supervises, by a command and from a chat.
 
+use std::io::Write;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -223,4 +225,45 @@ fn g16_a_restart_asked_for_in_a_chat_happens_once_and_its_asker_is_told() {
     assert_eq!(gateway.ended(), Some(0));
     let _gateway = home.start();
     until("the result of the shutdown", || (home.count(1, "✅ Back. The shutdown you asked for took place.") == 1).then_some(()));
+}
+
+/// A request that is never sent whole: it holds the server for as long as that waits for anybody.
+fn half_a_request(home: &Home) -> TcpStream {
+    let mut stream = TcpStream::connect(("127.0.0.1", home.port())).expect("it listens");
+    let root = home.root();
+    let host = root.trim_start_matches("http://");
+    let head = format!(
+        "POST /api/session HTTP/1.1\r\nHost: {host}\r\nOrigin: {root}\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{{"
+    );
+    stream.write_all(head.as_bytes()).expect("it is heard");
+    stream
+}
+
+#[test]
+fn g30_a_stop_at_the_end_of_a_restart_is_a_stop() {
+    for (mode, config) in [("in place", ""), ("by a supervisor", "[restart]\nmode = \"exit\"")] {
+        let home = Home::with_demo(config);
+        let gateway = home.start();
+        let _request = half_a_request(&home);
+        gateway.signal(Signal::SIGUSR1);
+        gateway.wait_for("gateway down");
+        gateway.signal(Signal::SIGTERM);
+        assert_eq!(gateway.ended(), Some(0), "{mode}");
+        assert_eq!(home.everything().matches("ready instance=").count(), 1, "{mode}: nobody came after it");
+        let history = home.done(&["history"]);
+        assert!(history.contains("restart"), "{history}");
+    }
+}
+
+#[test]
+fn g30_a_stop_is_heard_at_every_moment_of_a_restart_in_place() {
+    let home = Home::with_demo("");
+    for step in 0..16 {
+        let gateway = home.start();
+        gateway.signal(Signal::SIGUSR1);
+        gateway.wait_for("gateway down");
+        std::thread::sleep(Duration::from_millis(step * 6));
+        gateway.signal(Signal::SIGTERM);
+        assert_eq!(gateway.ended(), Some(0), "{} ms after the end of the life before", step * 6);
+    }
 }

@@ -169,3 +169,30 @@ fn g13_a_third_signal_exits_at_once_and_loses_nothing() {
     assert_eq!(home.count(1, CUT), 1);
     gateway.kill();
 }
+
+#[test]
+fn g27_a_grace_longer_than_the_configured_one_is_waited_for() {
+    // By the configuration a shutdown takes three seconds at most, and a restart is watched for ten.
+    let brief = SHORT.replace("grace = \"7s\"", "grace = \"2s\"\nmargin = \"1s\"");
+    let home = Home::with_demo(&brief);
+    let gateway = home.start();
+    home.telegram.push_text(1, 1, "work for 13s");
+    gateway.wait_for("turn started");
+    let restart = home.begin(&["restart", "--grace", "2m", "--dwell", "500ms"]);
+    gateway.wait_for("shutdown phase phase=drain");
+    // It grants nothing itself: it waits as long as the one that it joins.
+    let joining = home.begin(&["restart", "--dwell", "500ms"]);
+    for restart in [restart, joining] {
+        restart.wait_for("is ready; watched for");
+        assert_eq!((restart.logged("once more"), restart.ended()), (0, Some(0)));
+    }
+    assert!(home.telegram.texts_in(1).iter().any(|text| text.contains("Done, after")), "{:?}", home.telegram.texts_in(1));
+    assert_eq!((home.count(1, CUT), gateway.logged("ready instance=")), (0, 2));
+    home.telegram.push_text(1, 1, "work for 6s");
+    gateway.wait_for_times("turn started", 2);
+    let stop = home.begin(&["stop", "--grace", "2m"]);
+    gateway.wait_for_times("shutdown phase phase=drain", 2);
+    let joining = home.begin(&["stop"]);
+    assert_eq!((stop.ended(), joining.ended(), gateway.ended()), (Some(0), Some(0), Some(0)));
+    assert!(home.is_marked(), "nobody was cut");
+}

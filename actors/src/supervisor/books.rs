@@ -53,8 +53,10 @@ pub(super) struct AdapterEntry {
     pub(super) kind: &'static str,
     pub(super) post: Arc<Post>,
     pub(super) health: AdapterHealth,
-    /// It has connected, or failed to, at least once.
+    /// It has connected, or failed to, at least once; or it is not to try yet, and nobody is to wait for that.
     pub(super) tried: bool,
+    /// Before this moment it does not try.
+    pub(super) not_before: Moment,
     pub(super) alive: bool,
 }
 

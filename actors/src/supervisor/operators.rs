@@ -1,5 +1,7 @@
 //! What operators and embedders ask for: how things are, a hold and its end, questions to the ledger, and orders about what is in it.
 
+use std::time::Duration;
+
 use actix::{AsyncContext, Context, Handler, MessageResult, ResponseFuture};
 use tokio::sync::oneshot;
 
@@ -59,9 +61,12 @@ impl Handler<GetStatus> for Supervisor {
         running.truncate(LISTED);
         let mut adapters: Vec<_> = self.books.adapters.iter().map(|(name, entry)| (name.clone(), entry.health.clone())).collect();
         adapters.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let connecting = self.books.adapters.values().filter(|entry| entry.health == AdapterHealth::Connecting);
+        let waits: Vec<Duration> = connecting.map(|entry| entry.not_before.since(now)).filter(|wait| !wait.is_zero()).collect();
+        let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         MessageResult(Box::new(Status {
             instance: self.instance,
-            up_ms: u64::try_from(now.0.as_millis()).unwrap_or(u64::MAX),
+            up_ms: millis(now.0),
             not_ready: self.not_ready(),
             phase: match &self.stage {
                 Stage::GoingDown(down) => Some(down.plan.phase()),
@@ -73,12 +78,14 @@ impl Handler<GetStatus> for Supervisor {
                 (false, false) => None,
             },
             sessions: self.books.sessions.len(),
-            running: running.into_iter().map(|(key, time)| (key, u64::try_from(time.as_millis()).unwrap_or(u64::MAX))).collect(),
+            running: running.into_iter().map(|(key, time)| (key, millis(time))).collect(),
             running_count,
             waiting: self.books.sessions.values().map(|entry| entry.waiting as usize).sum(),
             unclean_starts: self.unclean_starts,
             ledger: self.ledger_health.clone(),
             adapters,
+            adapters_waiting: waits.len(),
+            adapters_wait_ms: waits.iter().map(|wait| millis(*wait)).max().unwrap_or(0),
             accepted: self.accepted,
             delivered: self.delivered,
             abandoned: self.abandoned,
@@ -93,7 +100,7 @@ impl Supervisor {
         match self.stage {
             Stage::Waking => parts.push("starting".to_owned()),
             Stage::GoingDown(_) => parts.push("going down".to_owned()),
-            Stage::Serving if !self.ready => parts.push("adapters: none has connected yet".to_owned()),
+            Stage::Serving if self.ready.is_none() => parts.push("adapters: none has connected yet".to_owned()),
             Stage::Serving => {}
         }
         if self.held {
@@ -107,7 +114,7 @@ impl Supervisor {
         }
         let all_broken =
             !self.books.adapters.is_empty() && self.books.adapters.values().all(|entry| matches!(entry.health, AdapterHealth::Broken(_)));
-        if self.ready && all_broken {
+        if self.ready.is_some() && all_broken {
             parts.push("adapters: none is connected".to_owned());
         }
         parts

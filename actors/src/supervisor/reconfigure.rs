@@ -39,7 +39,7 @@ impl Handler<Reconfigure> for Supervisor {
         for (set, platform) in adapters {
             self.refit(set, platform, ctx);
         }
-        self.check_ready();
+        self.check_ready(ctx);
         self.run_again(ctx);
         Ok(())
     }
@@ -80,7 +80,7 @@ impl Supervisor {
 
     /// An adapter that is to be: started, called back, or told how it is set now.
     fn refit(&mut self, set: AdapterSettings, platform: Option<Arc<dyn Platform>>, ctx: &mut Context<Self>) {
-        let name = set.name.clone();
+        let (name, now) = (set.name.clone(), self.clock.now());
         let (new, back) = (!self.books.adapters.contains_key(&name), self.call_back(&name));
         match (self.books.adapters.get_mut(&name), platform) {
             (Some(entry), platform) => {
@@ -88,7 +88,7 @@ impl Supervisor {
                     entry.post.agent.replace(agent.clone());
                 }
                 if platform.is_some() {
-                    entry.health = AdapterHealth::Connecting;
+                    (entry.health, entry.not_before) = (AdapterHealth::Connecting, now);
                 }
                 entry.addr.do_send(Refit { set, platform });
             }

@@ -1,6 +1,6 @@
 //! The answer to whoever asked, in a chat, for the end of a life: what came of it. It is never carried out again.
 //!
-//! A restart is answered only after this life has lasted for the dwell time: an answer is proof. A life that did not last leaves the request
+//! A restart is answered only after this life has been ready for the dwell time: an answer is proof. A life that did not last leaves the request
 //! unanswered, and so the next one knows that the restart failed, and says so.
 //!
 //! | the life that was asked | lives since, that did not last | the answer |
@@ -81,17 +81,26 @@ fn words(texts: &Texts, came_of: &CameOf) -> String {
 
 impl Supervisor {
     /// Answers what was asked of earlier lives: a stop now, a restart once this life has lasted.
-    pub(super) fn answer_requests(&self, open: Vec<OpenRequest>, ctx: &mut Context<Self>) {
+    pub(super) fn answer_requests(&mut self, open: Vec<OpenRequest>, ctx: &mut Context<Self>) {
         let (stops, restarts): (Vec<_>, Vec<_>) = open.into_iter().partition(|open| open.request.kind == ShutdownKind::Stop);
         self.look_back(stops, ctx);
-        if !restarts.is_empty() {
-            ctx.run_later(self.settings.restart.dwell, |supervisor, ctx| {
-                // One that is going down again leaves the answer to the next.
-                if let Stage::Serving = supervisor.stage {
-                    supervisor.look_back(restarts, ctx);
-                }
-            });
-        }
+        self.unproved.retain(|known| restarts.iter().all(|restart| restart.seq != known.seq));
+        self.unproved.extend(restarts);
+        self.prove_restarts(ctx);
+    }
+
+    /// Answers restarts once this life has been ready for the dwell time: one that dies before has proved nothing, however long it tried to
+    /// connect. To be said again by a supervisor that fell, whose timer is gone.
+    pub(super) fn prove_restarts(&self, ctx: &mut Context<Self>) {
+        let Some(ready) = self.ready.filter(|_| !self.unproved.is_empty()) else { return };
+        let left = self.settings.restart.dwell.saturating_sub(self.clock.now().since(ready));
+        ctx.run_later(left, |supervisor, ctx| {
+            // One that is going down again leaves the answer to the next.
+            if let Stage::Serving = supervisor.stage {
+                let restarts = std::mem::take(&mut supervisor.unproved);
+                supervisor.look_back(restarts, ctx);
+            }
+        });
     }
 
     fn look_back(&self, open: Vec<OpenRequest>, ctx: &Context<Self>) {

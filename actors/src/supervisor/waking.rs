@@ -223,7 +223,7 @@ impl Supervisor {
             return;
         }
         self.start_adapters(recovery::patience(last.starts, &self.settings.recovery.crash_loop));
-        self.check_ready();
+        self.check_ready(ctx);
         let me = ctx.address();
         self.ledger.ask(Question::Open, move |open| me.do_send(Opened { open, last }));
     }

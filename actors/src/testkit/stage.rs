@@ -66,6 +66,8 @@ pub struct Sent {
 pub struct Mood {
     /// It cannot be connected to, and loses who is.
     pub down: bool,
+    /// Whoever would connect to it gets no answer.
+    pub mute: bool,
     /// Sends take this long.
     pub slow: Duration,
     /// Sends to these rooms never end.
@@ -269,6 +271,9 @@ impl Platform for Stage {
         let stage = self.clone();
         Box::pin(async move {
             stage.unless_cut().await;
+            if stage.state().mood.mute {
+                std::future::pending::<()>().await;
+            }
             let mut state = stage.state();
             state.connects += 1;
             if state.mood.down {

@@ -274,3 +274,22 @@ fn g17_a_cut_turn_that_its_user_dropped_does_not_hold_up_the_others() {
     assert_eq!(worker.runs().len(), 5);
     assert_eq!(world.stage("stage").heard_in("c"), ["work 5: done"]);
 }
+
+#[test]
+fn g25_a_crash_loop_waits_to_connect_and_is_ready_meanwhile() {
+    let (mut world, _) = world();
+    lives(&mut world, 8, 1);
+    let stage = world.stage("stage");
+    let before = stage.connects();
+    world.life(async |life| {
+        let status = life.status().await;
+        assert!(status.not_ready.is_empty() && status.held.is_some(), "{status:?}");
+        assert_eq!((status.adapters_waiting, status.adapters_wait_ms.div_ceil(1000)), (1, 32));
+        life.pass(secs(31)).await;
+        assert_eq!((stage.connects(), life.status().await.adapters_waiting), (before, 1));
+        life.say("7", "alice", "hello").await;
+        life.pass(secs(1)).await;
+        assert_eq!((stage.connects(), life.status().await.adapters_waiting), (before + 1, 0));
+        assert_eq!(stage.heard_in("7"), ["hello: done"]);
+    });
+}

@@ -1,7 +1,9 @@
 //! The end of the process, as somebody in a chat or their agent asks for it: at most once, and whoever asked hears the result.
 
 use super::{outcomes, pairs, secs, world};
+use switchboard_actors::protocol::{Hold, Resume};
 use switchboard_actors::shutdown::{Outcome, ShutdownKind};
+use switchboard_actors::testkit::tripwire::Tripwire;
 
 #[test]
 fn g16_the_turn_that_asked_for_a_restart_is_answered_and_never_run_again() {
@@ -157,5 +159,52 @@ fn an_agent_that_asks_to_go_down_while_others_work_lets_them_finish() {
          10s  → 7         work 10: done
          10s  mark
          10s  down        clean",
+    );
+}
+
+#[test]
+fn g27_a_life_that_dies_while_its_platform_is_being_reached_has_not_restarted() {
+    let (mut world, _) = world();
+    world.settings.connection.connect_limit = secs(10);
+    world.life(async |life| {
+        life.say("9", "boss", "/restart").await;
+        assert_eq!(life.down().await.kind, ShutdownKind::Restart);
+    });
+    let stage = world.stage("stage");
+    // Longer alive than the dwell time, and not ready for as long.
+    stage.set_mood(|mood| mood.mute = true);
+    world.life(async |life| life.pass(secs(1)).await);
+    stage.set_mood(|mood| mood.mute = false);
+    world.life(async |life| life.pass(secs(5)).await);
+    world.expect(
+        " 0s  boss in 9  /restart
+          0s  → 9        🔄 Restarting. I will say when I am back.
+          0s  mark
+          0s  down       clean
+         14s  → 9        ⚠️ I am back, after 12s. The restart failed once: crash.",
+    );
+}
+
+#[test]
+fn g27_whoever_asked_for_a_restart_is_told_though_the_root_fell_meanwhile() {
+    let (mut world, _) = world();
+    world.life(async |life| {
+        life.say("9", "boss", "/restart").await;
+        life.down().await;
+    });
+    world.life(async |life| {
+        life.pass(secs(1)).await;
+        let wire = Tripwire::on("turns are held", 1);
+        life.gateway.supervisor.do_send(Hold);
+        life.gateway.supervisor.do_send(Resume);
+        life.pass(secs(9)).await;
+        assert!(wire.is_spent());
+    });
+    world.expect(
+        "0s  boss in 9  /restart
+         0s  → 9        🔄 Restarting. I will say when I am back.
+         0s  mark
+         0s  down       clean
+         3s  → 9        ✅ Restarted, after 1s.",
     );
 }

@@ -1,6 +1,7 @@
 //! `switchboard service`, for the system and for a user.
 
 use super::host::{BRIEF, Host};
+use crate::gateway::until;
 use crate::releases::{Next, Releases};
 
 const UNIT: &str = "/etc/systemd/system/switchboard.service";
@@ -132,4 +133,22 @@ fn g30_every_shipped_unit_is_one_and_the_services_of_the_system_are_confined() {
             assert!(verdict.contains("Overall exposure level"), "{file}: {verdict}");
         }
     }
+}
+
+#[test]
+fn g27_a_service_that_answers_nobody_is_restarted_by_its_manager_and_proved() {
+    let Some(host) = Host::boot(BRIEF) else { return };
+    host.install();
+    // Its first process dies before it is ready: for systemctl the start has failed, and the manager is about to try again.
+    let once = "[ -e $STATE_DIRECTORY/tried ] || { touch $STATE_DIRECTORY/tried; exit 70; }; exec $real \"$@\"";
+    host.replace_program("2.0", once);
+    check(&host, &["switchboard", "service", "start"], 0, "started: instance ");
+    // One that is there and never comes to listen.
+    host.replace_program("2.1", "exec sleep infinity");
+    host.done(&["systemctl", "restart", "--no-block", "switchboard"]);
+    until("a start that hangs", || (host.property("ActiveState") == "activating" && host.property("SubState") == "start").then_some(()));
+    host.replace_program("2.2", "exec $real \"$@\"");
+    check(&host, &["switchboard", "restart"], 69, "no gateway is running");
+    check(&host, &["switchboard", "service", "restart", "--dwell", "500ms"], 0, "restarted: instance ");
+    assert_eq!(host.property("ActiveState"), "active");
 }

@@ -1,5 +1,7 @@
 //! A restart as the manager does it, proved: programs that die at once, later or the first time, and one that is never ready.
 
+use switchboard_actors::testkit::fake_telegram::Fault;
+
 use super::host::{BRIEF, Host};
 
 /// The restart command, patient for this long, on a machine whose new program is this script; what it said, and how it ended.
@@ -47,17 +49,51 @@ fn g27_a_program_that_exits_with_bad_configuration_is_given_up_at_once() {
     check(&told, 1, &["exit code 78: bad configuration", "switchboard.service is failed (failed)", "to restart by hand"]);
 }
 
+/// Dies five seconds after it was ready. It is the unit's main process itself: whoever stands between it and the manager keeps the sockets from it.
+const DIES_LATER: &str =
+    "(until $real status --json | grep -q '\"ready\": true'; do sleep 0.1; done; sleep 5; kill -9 $$) & exec $real \"$@\"";
+
 #[test]
-fn g27_a_program_that_dies_later_or_never_gets_ready_is_found_out() {
+fn g27_a_program_that_dies_later_or_never_starts_is_found_out() {
     let Some(host) = Host::serving(BRIEF) else { return };
-    let dies = "$real \"$@\" & child=$!; sleep 1.5; kill -9 $child; exit 1";
-    host.tune("NotifyAccess=all");
-    let told = restart(&host, dies, "20s");
+    host.replace_program("2.0", DIES_LATER);
+    let printed = host.run(&["switchboard", "restart", "--dwell", "20s", "--start-limit", "30s"]);
+    let ready = "the new instance died when it had been ready for ";
+    check(&(printed.code, printed.out + &printed.err), 1, &[&format!("first  {ready}"), &format!("then   {ready}"), "to restart by hand"]);
+    host.replace_program("2.1", "exec $real \"$@\"");
+    host.done(&["systemctl", "restart", "switchboard.service"]);
+    let told = restart(&host, "(sleep 1.5; kill -9 $$) & exec $real \"$@\"", "20s");
     check(&told, 1, &["first  the new instance died", "then   the new instance died", "to restart by hand"]);
     host.replace_program("2.1", "exec $real \"$@\"");
     host.done(&["systemctl", "restart", "switchboard.service"]);
     let told = restart(&host, "exec sleep infinity", "3s");
     check(&told, 1, &["first  no new instance came within 3s", "then   no new instance came within 3s", "activating (start)"]);
+}
+
+#[test]
+fn g27_a_program_that_dies_after_the_dwell_time_was_proved_and_its_death_is_on_record() {
+    let Some(host) = Host::serving(BRIEF) else { return };
+    host.replace_program("2.0", DIES_LATER);
+    host.done(&["switchboard", "restart", "--start-limit", "30s"]);
+    let instance = host.instance().expect("it was proved");
+    assert_eq!(host.property("NRestarts"), "1", "the restart itself");
+    host.replace_program("2.1", "exec $real \"$@\"");
+    host.wait_for_successor(&instance);
+    assert_eq!(host.property("NRestarts"), "2", "the manager's own");
+    let history = host.done(&["switchboard", "history"]);
+    assert!(history.contains("killed while serving"), "{history}");
+}
+
+#[test]
+fn g27_a_program_that_comes_and_does_not_get_ready_is_found_out() {
+    let more = format!("{BRIEF}[adapters.web]\nenabled = false\n[connection]\nconnect_limit = \"1h\"\n");
+    let Some(host) = Host::serving(&more) else { return };
+    host.home.telegram.fail_always("getMe", Some(Fault::Hang));
+    let printed = host.run(&["switchboard", "restart", "--dwell", "2s", "--start-limit", "6s"]);
+    let told = "a new instance came, but was not ready within 6s";
+    check(&(printed.code, printed.out + &printed.err), 1, &[&format!("first  {told}"), &format!("then   {told}"), "activating (start)"]);
+    host.home.telegram.fail_always("getMe", None);
+    host.done(&["systemctl", "restart", "switchboard.service"]);
 }
 
 #[test]

@@ -70,6 +70,10 @@ fn g30_exit_codes_decide_whether_it_is_started_again_and_there_is_no_limit() {
         instance = until("the next instance", || host.instance().filter(|new| *new != instance));
     }
     assert_eq!(host.property("ActiveState"), "active");
+    // What a crash loop costs is said: the platforms are left alone for a while, and the unit is active meanwhile.
+    let text = until("the wait in the status", || Some(host.property("StatusText")).filter(|text| text.contains("adapters connect in")));
+    assert!(text.starts_with("serving: ") && text.contains("; tasks are held after a crash loop; ") && !text.contains("family"), "{text}");
+    host.done(&["switchboard", "restart", "--dwell", "500ms", "--start-limit", "20s"]);
     // 78: another start mends nothing.
     host.configure(|text| text.replace("agent = \"default\"", "agent = \"nobody\""));
     host.done(&["systemctl", "kill", "--signal=USR1", "--kill-whom=main", "switchboard"]);

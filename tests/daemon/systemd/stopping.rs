@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use switchboard_actors::testkit::fake_telegram::Fault;
+
 use super::host::{BRIEF, Host};
-use crate::gateway::{CUT, DOWN, until};
+use crate::gateway::{BOUND, CUT, DOWN, until};
 
 /// What a crowded machine may add to a wall clock.
 const CROWD: Duration = Duration::from_secs(10);
@@ -100,10 +102,78 @@ fn g28_what_a_gateway_could_not_say_of_its_end_the_manager_does() {
         let told: serde_json::Value = serde_json::from_str(&host.done(&["switchboard", "history", "--json"])).expect("JSON");
         ["how", "said", "code"].map(|key| told["lives"][1][key].clone())
     };
-    let seen = |signal: &str, result: &str| format!("killed by {signal}, as the service manager saw it: {result}").into();
+    let seen = |signal: &str, result: &str| serde_json::Value::from(format!("killed by {signal}, as the service manager saw it: {result}"));
     assert_eq!(end("-KILL"), ["killed while serving".into(), seen("SIGKILL", "signal"), serde_json::Value::Null]);
     let aborted = end("-ABRT")[1].clone();
     assert!([seen("SIGABRT", "core-dump"), seen("SIGABRT", "signal")].contains(&aborted), "where cores may be written or not: {aborted}");
+    // Starts in vain until the next life do not take the place of its death.
+    host.replace_program("2.0", "exit 70");
+    let instance = host.instance().expect("ready");
+    host.done(&["kill", "-KILL", &host.main_pid()]);
+    until("starts in vain", || (host.property("ExecMainStatus") == "70").then_some(()));
+    host.replace_program("2.1", "exec $real \"$@\"");
+    host.wait_for_successor(&instance);
+    let told: serde_json::Value = serde_json::from_str(&host.done(&["switchboard", "history", "--json"])).expect("JSON");
+    let lives = told["lives"].as_array().expect("a list");
+    let life = lives.iter().find(|life| life["instance"] == instance.as_str()).expect("it is on record");
+    assert_eq!(life["said"], seen("SIGKILL", "signal"), "{lives:?}");
     // It says itself that it wants to be restarted: the manager has nothing to add.
     assert_eq!(end("-USR1"), ["restart, clean".into(), serde_json::Value::Null, 75.into()]);
+}
+
+#[test]
+fn g12_whatever_comes_after_the_drain_is_granted_its_time_too() {
+    let flush = |flush: u64| {
+        BRIEF
+            .replace("[shutdown]", &format!("[outbox]\nsend_limit = \"5m\"\n[shutdown]\ngrace = \"{}s\"", flush + 2))
+            .replace("flush = \"500ms\"", &format!("flush = \"{flush}s\""))
+    };
+    let Some(host) = Host::boot(&flush(20)) else { return };
+    host.install();
+    host.tune("TimeoutStopSec=2");
+    let hanging = |chat: i64| {
+        host.home.telegram.fail_chat(chat, Some(Fault::Hang));
+        host.home.telegram.push_text(chat, chat, "hello");
+        host.home.telegram.wait_for("an answer on its way", BOUND, |telegram| {
+            telegram.calls.iter().any(|call| call.method == "sendMessage" && call.parameters["chat_id"] == chat).then_some(())
+        });
+    };
+    // Longer than is asked for at once.
+    host.done(&["systemctl", "start", "switchboard"]);
+    hanging(1);
+    let begun = Instant::now();
+    host.done(&["systemctl", "stop", "switchboard"]);
+    assert!(begun.elapsed() > Duration::from_secs(18), "{:?}", begun.elapsed());
+    assert_eq!((host.property("ActiveState"), host.property("Result")), ("inactive".into(), "success".into()));
+    // In a restart it says itself that it stops; that clock is told as well.
+    let (long, short) = (flush(20), flush(6));
+    host.configure(|text| text.replace(long.as_str(), short.as_str()));
+    host.home.telegram.fail_chat(1, None);
+    host.done(&["systemctl", "start", "switchboard"]);
+    let first = host.instance().expect("ready");
+    hanging(2);
+    host.done(&["switchboard", "restart", "--dwell", "500ms"]);
+    assert_ne!(host.wait_for_successor(&first), first);
+    let history = host.done(&["switchboard", "history"]);
+    assert!(!history.contains("killed"), "{history}");
+}
+
+#[test]
+fn g11_g12_a_drain_that_freezes_is_granted_no_more_time() {
+    let Some(host) = Host::boot(&BRIEF.replace("[shutdown]", "[shutdown]\ngrace = \"5m\"")) else { return };
+    host.install();
+    host.tune("TimeoutStopSec=2");
+    host.done(&["systemctl", "start", "switchboard"]);
+    host.work(1, "work for 1h");
+    let stop = host.begin(&["systemctl", "stop", "switchboard"]);
+    until("the drain's status", || host.property("StatusText").starts_with("drain: ").then_some(()));
+    let frozen = Instant::now();
+    host.done(&["kill", "-STOP", &host.main_pid()]);
+    _ = stop.wait_with_output().expect("it ends"); // how is the unit's to say
+    // What was asked for last, and the manager's own limit.
+    assert!(frozen.elapsed() < Duration::from_secs(15 + 2) + CROWD, "{:?}", frozen.elapsed());
+    assert_eq!((host.property("ActiveState"), host.property("Result")), ("failed".into(), "timeout".into()));
+    host.done(&["systemctl", "start", "switchboard"]);
+    assert_eq!(host.status().expect("it runs")["last_end"], "killed in drain: the service manager waited no longer");
+    host.home.told(1, CUT);
 }
