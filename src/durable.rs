@@ -12,11 +12,15 @@ use std::path::{Path, PathBuf};
 /// When the disk refuses.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let beside = with_suffix(path, ".new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    owned_like_its_directory(&beside)?;
-    rename(&beside, path)
+    let written = || {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        owned_like_its_directory(&beside)?;
+        rename(&beside, path)
+    };
+    // On a full disk half a file would only be in the way.
+    written().inspect_err(|_| _ = std::fs::remove_file(&beside))
 }
 
 /// Gives a file another name; what had it is replaced.

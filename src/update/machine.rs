@@ -260,9 +260,10 @@ impl Update {
     fn after_failed(&self, reason: String) -> Result<Stage, Stuck> {
         let stuck = |version: &Version, reason| Err(Stuck { version: version.clone(), reason });
         match &self.stage {
-            Stage::Snapshot => Ok(Stage::Tidy { outcome: Outcome::Untouched { reason } }),
-            Stage::Arm | Stage::Switch if self.plan.on_trial() => Ok(Stage::Undo { reason }),
-            Stage::Arm | Stage::Switch => Ok(Stage::SwitchBack { reason }),
+            // A trial that is half armed goes with the rest; an old version that starts meanwhile undoes it.
+            Stage::Snapshot | Stage::Arm => Ok(Stage::Tidy { outcome: Outcome::Untouched { reason } }),
+            Stage::Switch if self.plan.on_trial() => Ok(Stage::Undo { reason }),
+            Stage::Switch => Ok(Stage::SwitchBack { reason }),
             Stage::Prove { failed } if failed + 1 < TRIES => Ok(Stage::Prove { failed: failed + 1 }),
             Stage::Prove { .. } if self.plan.on_trial() => Ok(Stage::Undo { reason }),
             Stage::Prove { .. } => Ok(Stage::SwitchBack { reason }),

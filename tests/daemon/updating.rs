@@ -8,8 +8,9 @@ use switchboard_actors::ledger::sqlite::SqliteLedger;
 
 use crate::browser::client;
 use crate::gateway::{BACK, RESTARTING, SAVED, until};
-use crate::installed::{BUILT, Installed, cut, cut_at, start};
+use crate::installed::{BUILT, Installed, LIMITS, cut, cut_at, start};
 use crate::releases::Next;
+use crate::tracer::Tracer;
 
 #[test]
 fn g26_an_update_is_fetched_and_proved_and_can_be_gone_back_on() {
@@ -263,6 +264,32 @@ fn g26_a_trial_that_nobody_ends_ends_itself() {
     installed.serves("0.2.0", &mut said);
     let printed = installed.update(&[]);
     assert!(printed.code == Some(0) && printed.err.contains("an update from 0.1.0 to 0.2.0 was cut; going on with it"), "{printed:?}");
+    installed.serves("0.2.0", &mut said);
+    installed.is_tidy();
+}
+
+#[test]
+fn g26_a_trial_that_cannot_be_armed_on_a_full_disk_leaves_everything_as_it_was() {
+    let installed = Installed::new();
+    let _gateway = start(&installed);
+    let mut said = 0;
+    installed.serves(BUILT, &mut said);
+    let (_, first) = installed.serving().expect("it runs");
+    installed.releases.publish(Next::new("good", "breaking"));
+    let words = [&["update"], &LIMITS[..]].concat();
+    let half = installed.home.state().path().join("trial.new");
+    let full = Tracer::around(&installed.update_command(&words), "openat,write", "error=ENOSPC", &[&half]);
+    let Some(mut update) = full else { return };
+    let output = update.output().expect("it runs");
+    let said_so = String::from_utf8(output.stderr).expect("UTF-8");
+    let told = said_so.contains("No space left on device") && said_so.contains("version 0.1.0 is still the current one");
+    assert!(output.status.code() == Some(1) && told && !said_so.contains("0.2.0 should run"), "{said_so}");
+    assert_eq!(installed.serving().expect("it runs").1, first, "nobody restarted it");
+    installed.serves(BUILT, &mut said);
+    installed.is_tidy();
+    // There is room again.
+    let printed = installed.update(&[]);
+    assert_eq!(printed.code, Some(0), "{printed:?}");
     installed.serves("0.2.0", &mut said);
     installed.is_tidy();
 }

@@ -23,6 +23,15 @@ enum Meanwhile {
     GatewayIsKilled,
 }
 
+/// What a full disk leaves of the trial's file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Arming {
+    Works,
+    LeavesNothing,
+    /// It is there, and may be gone after a power cut.
+    LeavesIt,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trial {
     Armed,
@@ -45,6 +54,7 @@ struct World {
     supervised: bool,
     breaking: bool,
     snapshots_fail: bool,
+    arming: Arming,
     crashes: u32,
     current_is_new: bool,
     journal: Option<Update>,
@@ -124,7 +134,13 @@ impl World {
             Effect::Record => self.journal = Some(update.clone()),
             Effect::Snapshot if self.snapshots_fail => return Some(Event::Failed("disk full".into())),
             Effect::Snapshot => {}
-            Effect::Arm => self.trial = Some(Trial::Armed),
+            Effect::Arm if self.arming == Arming::LeavesNothing => return Some(Event::Failed("disk full".into())),
+            Effect::Arm => {
+                self.trial = Some(Trial::Armed);
+                if self.arming == Arming::LeavesIt {
+                    return Some(Event::Failed("disk full".into()));
+                }
+            }
             Effect::Switch(to) => self.current_is_new = *to == version(true),
             Effect::Prove(prove) => return self.prove(prove, half),
             Effect::Keep if matches!(self.trial, Some(Trial::Armed)) => {
@@ -232,11 +248,12 @@ struct Story {
     before: Before,
     supervised: bool,
     snapshots_fail: bool,
+    arming: Arming,
 }
 
 impl Story {
     fn of(nature: Nature, change: Change, supervised: bool) -> Self {
-        Self { nature, old_nature: Nature::Good, change, before: Before::Well, supervised, snapshots_fail: false }
+        Self { nature, old_nature: Nature::Good, change, before: Before::Well, supervised, snapshots_fail: false, arming: Arming::Works }
     }
 
     fn world(&self) -> World {
@@ -246,6 +263,7 @@ impl Story {
             supervised: self.supervised,
             breaking: self.change == Change::Breaking,
             snapshots_fail: self.snapshots_fail,
+            arming: self.arming,
             crashes: 0,
             current_is_new: false,
             journal: None,
@@ -322,6 +340,9 @@ fn stories() -> Vec<Story> {
     stories.push(Story { before: Before::Down, ..first.clone() });
     stories.push(Story { before: Before::Down, change: Change::Readable, ..first.clone() });
     stories.push(Story { snapshots_fail: true, ..first.clone() });
+    for arming in [Arming::LeavesNothing, Arming::LeavesIt] {
+        stories.extend([false, true].map(|supervised| Story { arming, supervised, ..first.clone() }));
+    }
     stories.push(Story { nature: CrashesAtStart, old_nature: CrashesAtStart, ..first.clone() });
     for (nature, change, supervised) in [Good, DiesSoon]
         .iter()
