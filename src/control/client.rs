@@ -5,13 +5,15 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Envelope, MOST_BYTES, Request, Response};
 
 /// An answer takes at most this long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where a gateway may listen, in the order to try.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sockets(pub Vec<PathBuf>);
 
 /// Why there is no answer.

@@ -42,7 +42,7 @@ pub struct Subject {
     /// Its user and group.
     owner: (u32, u32),
     state_dir: PathBuf,
-    sockets: Vec<PathBuf>,
+    sockets: Sockets,
     /// Whether somebody starts it again whom we do not know.
     foreign: bool,
     /// How it was given its environment and output, where no manager does that.
@@ -82,7 +82,7 @@ impl Subject {
             directory,
             owner: (found.uid(), found.gid()),
             state_dir: config.state_dir.clone(),
-            sockets: sockets.0.clone(),
+            sockets: sockets.clone(),
             process: Some(process),
             child: None,
             stays: false,
@@ -100,8 +100,8 @@ impl Subject {
         let around = Surroundings { variables: variables.clone(), looks_only: true };
         let config = Config::load(file.as_deref(), &around).map_err(|faults| faults.to_string())?;
         let mut subject = Self::resting(&config, sockets);
-        subject.sockets.retain(|socket| *socket != config.control.socket);
-        subject.sockets.insert(0, config.control.socket.clone());
+        subject.sockets.0.retain(|socket| *socket != config.control.socket);
+        subject.sockets.0.insert(0, config.control.socket.clone());
         Ok(Self {
             unit: Some((unit.name, unit.scope == Scope::User)),
             config: file,
@@ -138,12 +138,22 @@ impl Subject {
             directory: "/".into(),
             owner: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
             state_dir: config.state_dir.clone(),
-            sockets: sockets.0.clone(),
+            sockets: sockets.clone(),
             foreign: false,
             process: None,
             child: None,
             stays: false,
         }
+    }
+
+    /// Where it listens for operators.
+    pub fn sockets(&self) -> &Sockets {
+        &self.sockets
+    }
+
+    /// Whether no manager knows how it is started.
+    pub fn is_unmanaged(&self) -> bool {
+        self.unit.is_none()
     }
 
     /// Where its ledger is.
@@ -198,7 +208,7 @@ impl Subject {
 
     /// Watches until an instance has stayed, or there is no hope for it. What its manager started before it was `asked` does not count.
     fn watch(&mut self, mut proof: Proof, pid: Option<u32>, asked: Duration, told: &mut dyn FnMut(&str)) -> Result<(), String> {
-        let (sockets, unit) = (Sockets(self.sockets.clone()), self.unit());
+        let (sockets, unit) = (self.sockets.clone(), self.unit());
         let mut said = String::new();
         let mut onlooker = Onlooker::new(&sockets, unit.as_ref());
         loop {
@@ -306,7 +316,7 @@ impl Subject {
     }
 
     fn ask(&self, request: &Request) -> Result<Response, crate::control::client::AskError> {
-        Sockets(self.sockets.clone()).ask(request)
+        self.sockets.ask(request)
     }
 
     fn unit(&self) -> Option<Unit> {

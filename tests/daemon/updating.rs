@@ -219,6 +219,29 @@ fn g26_once_something_was_accepted_there_is_only_forward() {
     assert_eq!(installed.layout.current().as_deref(), Some("0.2.0"));
     let look = installed.update(&["--check"]);
     assert!(look.code == Some(1) && look.err.contains("was cut"), "{look:?}");
+    let again = installed.update(&[]);
+    assert!(
+        again.code == Some(1) && again.err.contains("there is none: version 0.2.0 is current") && again.err.contains("going on"),
+        "{again:?}"
+    );
+}
+
+#[test]
+fn g26_a_version_that_mends_one_which_dies_serving_is_taken() {
+    for words in [&[][..], &["--to", "0.2.1"]] {
+        let installed = Installed::new();
+        let _gateway = start(&installed);
+        let mut said = 0;
+        installed.serves(BUILT, &mut said);
+        installed.releases.publish(Next::new("dies serving", "breaking"));
+        assert_eq!(installed.update(&[]).code, Some(1));
+        installed.releases.publish(Next { version: "0.2.1", ..Next::new("good", "breaking") });
+        let printed = installed.update(words);
+        let told = printed.err.contains("looking for a version that mends that") && printed.out.contains("updated from 0.2.0 to 0.2.1");
+        assert!(printed.code == Some(0) && told, "{words:?}: {printed:?}");
+        installed.serves("0.2.1", &mut said);
+        installed.is_tidy();
+    }
 }
 
 #[test]

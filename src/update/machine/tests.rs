@@ -432,6 +432,26 @@ fn g26_cut_anywhere_the_next_run_ends_with_one_proved_version() {
 }
 
 #[test]
+fn g26_where_only_a_version_that_should_run_is_missing_another_may_be_tried() {
+    let check = |stage: Stage, change, is_ill: bool| {
+        let mut update = Update { plan: Story::of(Nature::Good, change, false).plan(), stage };
+        let stuck = (0..TRIES)
+            .find_map(|_| update.step(Event::Failed("it is broken".into())).pop().filter(|last| matches!(last, Effect::Stuck(_))));
+        assert!(stuck.is_some(), "{update:?}");
+        let text = serde_json::to_string(&update).expect("plain data");
+        let mut update = serde_json::from_str::<Update>(&text).expect("it is one");
+        assert_eq!(update.illness().is_some_and(|illness| illness.contains("it is broken")), is_ill, "{update:?}");
+        let effects = update.step(Event::Go);
+        assert!(update.illness().is_none() && !effects.iter().any(|effect| matches!(effect, Effect::Stuck(_))), "it goes on: {effects:?}");
+    };
+    let reason = || String::from("a bad version");
+    check(Stage::Serve { failed: 0 }, Change::Breaking, true);
+    check(Stage::ProveBack { reason: reason(), failed: 0 }, Change::Readable, true);
+    check(Stage::Undo { reason: reason() }, Change::Breaking, false);
+    check(Stage::SwitchBack { reason: reason() }, Change::Readable, false);
+}
+
+#[test]
 fn a_journal_is_read_as_it_was_written() {
     let plan = Story::of(Nature::Good, Change::Breaking, false).plan();
     let update = Update { plan, stage: Stage::ProveBack { reason: "it never became ready".into(), failed: 1 } };
