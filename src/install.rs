@@ -71,6 +71,15 @@ impl Layout {
         &self.0
     }
 
+    /// Itself, with its root made if it is missing.
+    ///
+    /// # Errors
+    /// When that cannot be made.
+    pub fn made(&self) -> Result<&Self, InstallError> {
+        fs::create_dir_all(&self.0).map_err(broken(&self.0, "the directory cannot be made"))?;
+        Ok(self)
+    }
+
     /// Where a version's program is, or would be.
     pub fn program(&self, version: &str) -> PathBuf {
         self.0.join(VERSIONS).join(version).join(PROGRAM)

@@ -26,6 +26,7 @@ use crate::control::{Request, Response, Status};
 use crate::exit::Exit;
 use crate::install::Layout;
 use crate::restart::proof::Limits;
+use crate::unit::Scope;
 use crate::unit::installed::{Installed, Presence};
 use driver::{Driver, End};
 use journal::{Entry, Journal};
@@ -86,11 +87,15 @@ fn words(error: &dyn std::error::Error) -> String {
 /// Where versions are installed, as the program that runs knows it.
 ///
 /// # Errors
-/// When it is not installed side by side with others.
-pub fn layout(program: &Path) -> Result<Layout, Refusal> {
+/// When it is not installed side by side with others; where one is that was, it is named.
+pub fn layout(program: &Path, around: &Surroundings) -> Result<Layout, Refusal> {
     let refused = || {
-        let place = program.display();
-        Refusal(Exit::Refused, format!("{place} is not installed so that it can be updated. `{place} service install` does that"))
+        let (place, theirs) = (program.display(), [Scope::User, Scope::System].map(|scope| Layout::of(scope, around)));
+        let remedy = match theirs.into_iter().flatten().find(|layout| layout.current().is_some()) {
+            Some(layout) => format!("`{} update` updates the one that is", layout.current_program().display()),
+            None => format!("`{place} service install` does that"),
+        };
+        Refusal(Exit::Refused, format!("{place} is not installed so that it can be updated. {remedy}"))
     };
     Layout::holding(program).map(|(layout, _)| layout).ok_or_else(refused)
 }

@@ -105,6 +105,12 @@ fn g26_a_service_is_updated_and_gone_back_on_and_refuses_no_connection() {
     // What was installed outlives the machine's own restarts of it.
     serviced.host.done(&["systemctl", "restart", "switchboard"]);
     serviced.serves("0.2.0");
+    // Nor does the program it was installed from take its place, which is still where it was.
+    let printed = serviced.host.run(&["switchboard", "update"]);
+    assert!(printed.code == Some(77) && printed.err.contains("`/opt/switchboard/current/switchboard update`"), "{printed:?}");
+    let installed = serviced.host.done(&["switchboard", "service", "install", "--yes"]);
+    assert!(installed.contains("version 0.2.0 stays the current one: this is 0.1.0"), "{installed}");
+    serviced.serves("0.2.0");
     // The ledger has the newer schema, and the old version can read it.
     let (code, said) = serviced.update(&["--to", BUILT]);
     assert!(code == Some(0) && said.contains("updated from 0.2.0 to 0.1.0"), "{said}");
