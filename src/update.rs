@@ -271,16 +271,20 @@ impl Work<'_> {
 /// The gateway that runs, else the one that a manager should run, else one that nobody runs; and how it is.
 fn subject(layout: &Layout, config: &Config, sockets: &Sockets) -> Result<(Subject, Before), Refusal> {
     let not = |reason: String| Refusal(Exit::NotAchieved, reason);
-    match sockets.ask(&Request::Status) {
-        Ok(Response::Status(status)) => {
+    match sockets.find(&Request::Status) {
+        Ok((Response::Status(status), there)) => {
             belongs(layout, &status)?;
             let before = match status.troubled.first() {
                 Some(part) if !status.ready => Before::Ill(format!("it is not ready ({})", part.name)),
                 _ => Before::Well,
             };
-            Ok((Subject::running(&status, sockets).map_err(not)?, before))
+            Ok((Subject::running(&status, there).map_err(not)?, before))
         }
         Err(AskError::NoGateway { .. }) => nobody(layout, config, sockets),
+        // The system's own gateway is none of ours.
+        Err(AskError::Denied { .. }) if matches!(sockets.own().ask(&Request::Status), Err(AskError::NoGateway { .. })) => {
+            nobody(layout, config, sockets)
+        }
         Ok(_) => Err(not("the gateway does not say how it is; try again".into())),
         Err(error) => Err(refuse(&error)),
     }
@@ -298,7 +302,7 @@ fn nobody(layout: &Layout, config: &Config, sockets: &Sockets) -> Result<(Subjec
         Presence::Down => Before::Down,
         Presence::Meant => Before::Ill(how),
     };
-    Ok((Subject::installed(installed, sockets).map_err(not)?, before))
+    Ok((Subject::installed(installed).map_err(not)?, before))
 }
 
 /// Refuses to update a gateway that would not notice.

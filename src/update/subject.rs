@@ -60,7 +60,7 @@ impl Subject {
     ///
     /// # Errors
     /// When its process cannot be looked at, or its configuration has faults.
-    pub fn running(status: &Status, sockets: &Sockets) -> Result<Self, String> {
+    pub fn running(status: &Status, sockets: Sockets) -> Result<Self, String> {
         let pid = status.pid;
         let at = |name: &str| PathBuf::from(format!("/proc/{pid}/{name}"));
         let denied =
@@ -82,7 +82,7 @@ impl Subject {
             directory,
             owner: (found.uid(), found.gid()),
             state_dir: config.state_dir.clone(),
-            sockets: sockets.clone(),
+            sockets,
             process: Some(process),
             child: None,
             stays: false,
@@ -94,14 +94,12 @@ impl Subject {
     ///
     /// # Errors
     /// When its configuration has faults.
-    pub fn installed(installed: Installed, sockets: &Sockets) -> Result<Self, String> {
+    pub fn installed(installed: Installed) -> Result<Self, String> {
         let Installed { unit, arguments, variables, .. } = installed;
         let (file, arguments) = split(arguments.into_iter());
         let around = Surroundings { variables: variables.clone(), looks_only: true };
         let config = Config::load(file.as_deref(), &around).map_err(|faults| faults.to_string())?;
-        let mut subject = Self::resting(&config, sockets);
-        subject.sockets.0.retain(|socket| *socket != config.control.socket);
-        subject.sockets.0.insert(0, config.control.socket.clone());
+        let subject = Self::resting(&config, &Sockets(vec![config.control.socket.clone()]));
         Ok(Self {
             unit: Some((unit.name, unit.scope == Scope::User)),
             config: file,
@@ -138,7 +136,7 @@ impl Subject {
             directory: "/".into(),
             owner: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
             state_dir: config.state_dir.clone(),
-            sockets: sockets.clone(),
+            sockets: sockets.own(),
             foreign: false,
             process: None,
             child: None,
