@@ -3,7 +3,6 @@
 //! Where it came from is read while it runs, or asked of the manager that should run it, and kept in the journal: whoever goes on with an update
 //! after a cut does so with this gateway and in its environment, whatever their own is.
 
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -67,7 +66,6 @@ impl Subject {
             |error: std::io::Error| format!("the gateway (pid {pid}) cannot be looked at: {error}. Run this as its user or as root");
         let words = process::texts(&std::fs::read(at("cmdline")).map_err(denied)?);
         let process = Process::of(pid).map_err(denied)?;
-        let found = std::fs::metadata(at("")).map_err(denied)?;
         let (file, arguments) = split(words.into_iter().skip(1));
         let around = Surroundings { variables: process.variables.clone(), looks_only: true };
         let directory = std::fs::read_link(at("cwd")).map_err(denied)?;
@@ -80,7 +78,7 @@ impl Subject {
             config: file,
             arguments,
             directory,
-            owner: (found.uid(), found.gid()),
+            owner: process::owner(pid).map_err(denied)?,
             state_dir: config.state_dir.clone(),
             sockets,
             process: Some(process),
@@ -159,12 +157,16 @@ impl Subject {
         StateDir::at(&self.state_dir)
     }
 
-    /// A command of a version, which sees what the gateway sees.
+    /// A command of a version that we run ourselves, and that sees what the gateway sees.
     pub fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         if let Some(process) = &self.process {
-            command.env_clear().envs(&process.variables);
+            command.env_clear().envs(process.variables_to_trust());
         }
+        self.around(command)
+    }
+
+    fn around(&self, mut command: Command) -> Command {
         command.env_remove(crate::handover::VARIABLE).current_dir(&self.directory).stdin(Stdio::null());
         command.args(self.config.iter().flat_map(|file| [Path::new("--config"), file]));
         command
@@ -285,7 +287,11 @@ impl Subject {
         }
         self.clear_the_way();
         let program = layout.current_program();
-        let mut command = self.command(&program);
+        let mut command = Command::new(&program);
+        if let Some(process) = &self.process {
+            command.env_clear().envs(&process.variables);
+        }
+        let mut command = self.around(command);
         command.args(&self.arguments).process_group(0);
         let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         if self.owner != own {

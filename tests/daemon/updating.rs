@@ -1,13 +1,14 @@
 //! `switchboard update` with real versions: proved, kept, undone, and cut anywhere.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Stdio;
 
 use switchboard::release::Release;
 use switchboard_actors::ledger::sqlite::SqliteLedger;
 
 use crate::browser::client;
-use crate::gateway::{BACK, RESTARTING, SAVED, until};
+use crate::gateway::{BACK, RESTARTING, SAVED, is_here, until};
 use crate::installed::{BUILT, Installed, LIMITS, cut, cut_at, start};
 use crate::releases::Next;
 use crate::tracer::Tracer;
@@ -315,4 +316,33 @@ fn g26_a_trial_that_cannot_be_armed_on_a_full_disk_leaves_everything_as_it_was()
     assert_eq!(printed.code, Some(0), "{printed:?}");
     installed.serves("0.2.0", &mut said);
     installed.is_tidy();
+}
+
+#[test]
+fn g26_root_updates_the_gateway_of_another_user_and_loads_nothing_of_theirs() {
+    let installed = Installed::new();
+    if !is_here(rustix::process::geteuid().is_root(), "root, to run a gateway as somebody else") {
+        return;
+    }
+    let (home, user) = (installed.home.path(), 65532);
+    std::fs::set_permissions(home, std::fs::Permissions::from_mode(0o755)).expect("ours");
+    std::fs::create_dir(installed.home.state().path()).expect("ours");
+    std::os::unix::fs::chown(installed.home.state().path(), Some(user), Some(user)).expect("root");
+    let theirs = ["setpriv", "--reuid=65532", "--regid=65532", "--clear-groups", "env", "LD_PRELOAD=/theirs.so"];
+    let gateway = installed.home.launch_under(&theirs, "info");
+    gateway.wait_for("ready instance=");
+    let mut said = 0;
+    installed.serves(BUILT, &mut said);
+    // Whatever the loader has to say stands before what the check says.
+    installed.releases.publish(Next::new("good", "secretly breaking"));
+    let refused = installed.update(&[]);
+    assert!(refused.code == Some(1) && refused.err.contains("exit code 73") && !refused.err.contains("theirs.so"), "{refused:?}");
+    installed.releases.publish(Next::new("good", "additive"));
+    let printed = installed.update(&[]);
+    assert_eq!(printed.code, Some(0), "{printed:?}");
+    installed.serves("0.2.0", &mut said);
+    let [pid] = installed.processes()[..] else { panic!("one gateway runs") };
+    let environment = std::fs::read_to_string(format!("/proc/{pid}/environ")).expect("root");
+    let runs_as = std::fs::metadata(format!("/proc/{pid}/status")).expect("there");
+    assert!(environment.contains("LD_PRELOAD=/theirs.so") && runs_as.uid() == user, "it is as it was");
 }
