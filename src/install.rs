@@ -66,6 +66,11 @@ impl Layout {
         named.then_some((Self(versions.parent()?.to_owned()), version.file_name()?.to_str()?.to_owned()))
     }
 
+    /// Whether this program is one of its versions.
+    pub fn holds(&self, program: &Path) -> bool {
+        Self::holding(program).is_some_and(|(its, _)| fs::canonicalize(&self.0).is_ok_and(|root| root == its.0))
+    }
+
     /// Its root.
     pub fn root(&self) -> &Path {
         &self.0

@@ -128,12 +128,13 @@ pub fn update(
     }
     let config = config.map_err(|faults| faulty(&faults))?;
     let from = work.current()?;
-    let brought = match work.bring(&config, &from, told)? {
-        ControlFlow::Continue(brought) => brought,
-        ControlFlow::Break(words) => return Ok(words),
-    };
-    let (subject, before) = subject(layout, &config, sockets)?;
-    work.begin((from, brought), (subject, before), &config, told)
+    // Before anything is fetched: it may be one that cannot be updated.
+    let whom = if order.check { None } else { Some(subject(layout, &from, &config, sockets)?) };
+    match (work.bring(&config, &from, told)?, whom) {
+        (ControlFlow::Continue(brought), Some(whom)) => work.begin((from, brought), whom, &config, told),
+        (ControlFlow::Continue(brought), None) => Ok(format!("version {} is there", brought.version)),
+        (ControlFlow::Break(words), _) => Ok(words),
+    }
 }
 
 fn faulty(faults: &Faults) -> Refusal {
@@ -214,6 +215,11 @@ impl Work<'_> {
             start: order.start_limit.unwrap_or(config.restart.start_limit),
             dwell: order.dwell.unwrap_or(config.restart.dwell),
         };
+        // Whoever starts meanwhile would be switched under.
+        let _nobody = match before {
+            Before::Down => subject.keep_down(layout).map_err(|reason| Refusal(Exit::NotAchieved, reason + "\nnothing was changed"))?,
+            _ => None,
+        };
         let subject = subject.without_what_its_manager_knows();
         let entry = Entry { update: Update::new(Plan { from, to, change, before }), subject, limits };
         drive(&mut Driver { layout, journal, limits, told }, entry)
@@ -244,10 +250,11 @@ impl Work<'_> {
     /// Gives up an update that is stuck, for one to another version.
     fn begin_instead(self, stuck: Entry, brought: Brought, config: &Config, told: &mut dyn FnMut(&str)) -> Result<String, Refusal> {
         let illness = stuck.update.illness().unwrap_or("it does not run").to_owned();
-        let found = subject(self.layout, config, stuck.subject.sockets())?;
+        let current = self.current()?;
+        let found = subject(self.layout, &current, config, stuck.subject.sockets())?;
         // Where no manager knows of it, only the journal does.
         let whom = if found.1 == Before::Down && stuck.subject.is_unmanaged() { (stuck.subject, Before::Ill(illness)) } else { found };
-        self.begin((self.current()?, brought), whom, config, told)
+        self.begin((current, brought), whom, config, told)
     }
 
     /// Brings an update that was cut to its end, as it was begun. Whoever wanted another version hears that it is still to be done.
@@ -269,11 +276,11 @@ impl Work<'_> {
 }
 
 /// The gateway that runs, else the one that a manager should run, else one that nobody runs; and how it is.
-fn subject(layout: &Layout, config: &Config, sockets: &Sockets) -> Result<(Subject, Before), Refusal> {
+fn subject(layout: &Layout, current: &Version, config: &Config, sockets: &Sockets) -> Result<(Subject, Before), Refusal> {
     let not = |reason: String| Refusal(Exit::NotAchieved, reason);
     match sockets.find(&Request::Status) {
         Ok((Response::Status(status), there)) => {
-            belongs(layout, &status)?;
+            belongs(layout, current, &status)?;
             let before = match status.troubled.first() {
                 Some(part) if !status.ready => Before::Ill(format!("it is not ready ({})", part.name)),
                 _ => Before::Well,
@@ -305,18 +312,24 @@ fn nobody(layout: &Layout, config: &Config, sockets: &Sockets) -> Result<(Subjec
     Ok((Subject::installed(installed).map_err(not)?, before))
 }
 
-/// Refuses to update a gateway that would not notice.
-fn belongs(layout: &Layout, status: &Status) -> Result<(), Refusal> {
-    let program = std::fs::read_link(format!("/proc/{}/exe", status.pid)).unwrap_or_default();
-    let its = Layout::holding(&program).is_some_and(|(its, _)| std::fs::canonicalize(layout.root()).is_ok_and(|root| root == its.root()));
-    if its {
+/// Refuses to update a gateway that would not notice, or one that is not what there would be to go back to.
+fn belongs(layout: &Layout, current: &Version, status: &Status) -> Result<(), Refusal> {
+    let program = process::program(status.pid).unwrap_or_default();
+    let words = if !layout.holds(&program) {
+        format!(
+            "the gateway that runs (pid {}) is {}, which is not installed so that it can be updated. `switchboard service install` does that",
+            status.pid,
+            program.display()
+        )
+    } else if status.version != current.to_string() {
+        format!(
+            "the gateway that runs (pid {}) is version {}, and {current} is current: nobody has seen that one run. Restart the gateway first: \
+             `switchboard restart`",
+            status.pid, status.version
+        )
+    } else {
         return Ok(());
-    }
-    let words = format!(
-        "the gateway that runs (pid {}) is {}, which is not installed so that it can be updated. `switchboard service install` does that",
-        status.pid,
-        program.display()
-    );
+    };
     Err(Refusal(Exit::Refused, words))
 }
 

@@ -121,6 +121,19 @@ pub fn texts(bytes: &[u8]) -> Vec<String> {
     bytes.split(|byte| *byte == 0).filter(|text| !text.is_empty()).map(|text| String::from_utf8_lossy(text).into_owned()).collect()
 }
 
+/// The program that a process runs, where it was when it was started: another may be there since.
+pub fn program(pid: u32) -> Option<PathBuf> {
+    let path = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    // proc(5)
+    Some(path.to_str().and_then(|text| text.strip_suffix(" (deleted)")).map_or_else(|| path.clone(), PathBuf::from))
+}
+
+/// Every process but ours, as far as we may see.
+pub fn others() -> impl Iterator<Item = u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(|pid| *pid != std::process::id())
+}
+
 /// Whether a process is there, and not only waited for.
 pub fn is_there(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -131,13 +144,11 @@ pub fn is_there(pid: u32) -> bool {
 
 /// The processes that have a file open.
 pub fn holders(file: &Path) -> Vec<u32> {
-    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let has_it = |pid: &u32| {
         let Ok(open) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
         open.flatten().any(|entry| std::fs::read_link(entry.path()).is_ok_and(|path| path == file))
     };
-    pids.filter(|pid| *pid != std::process::id()).filter(has_it).collect()
+    others().filter(has_it).collect()
 }
 
 /// Ends processes that will not end by themselves, and waits until they are gone.

@@ -303,6 +303,28 @@ impl Subject {
         Ok(())
     }
 
+    /// Sees to it that nobody runs it for as long as what comes of this lives.
+    ///
+    /// # Errors
+    /// When somebody does, who did not answer; or another gateway of this tree runs, which is not looked for elsewhere.
+    pub fn keep_down(&self, layout: &Layout) -> Result<Option<InstanceLock>, String> {
+        let runs = |pid: &u32| {
+            let words = process::texts(&std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default());
+            let (_, words) = split(words.into_iter().skip(1));
+            process::program(*pid).is_some_and(|program| layout.holds(&program))
+                && (words.is_empty() || words.iter().any(|word| word == "run"))
+        };
+        if let Some(pid) = process::others().find(runs) {
+            return Err(format!(
+                "a gateway runs from here (pid {pid}) that does not answer: it starts, or hangs, or has another configuration. Wait for it, stop it, or \
+                 name its file with --config; then run this again"
+            ));
+        }
+        // Where there is none, one of root's would be in the way of the gateway.
+        let state = self.state();
+        state.lock().exists().then(|| InstanceLock::take(&state)).transpose().map_err(|error| error.to_string())
+    }
+
     /// Ends whoever holds the instance lock and does not answer: a version that hangs before it can.
     fn clear_the_way(&self) {
         let state = self.state();

@@ -4,11 +4,12 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Stdio;
 
+use switchboard::lock::InstanceLock;
 use switchboard::release::Release;
 use switchboard_actors::ledger::sqlite::SqliteLedger;
 
 use crate::browser::client;
-use crate::gateway::{BACK, RESTARTING, SAVED, is_here, until};
+use crate::gateway::{BACK, Home, RESTARTING, SAVED, is_here, until};
 use crate::installed::{BUILT, Installed, LIMITS, cut, cut_at, start};
 use crate::releases::Next;
 use crate::tracer::Tracer;
@@ -345,4 +346,62 @@ fn g26_root_updates_the_gateway_of_another_user_and_loads_nothing_of_theirs() {
     let environment = std::fs::read_to_string(format!("/proc/{pid}/environ")).expect("root");
     let runs_as = std::fs::metadata(format!("/proc/{pid}/status")).expect("there");
     assert!(environment.contains("LD_PRELOAD=/theirs.so") && runs_as.uid() == user, "it is as it was");
+}
+
+#[test]
+fn g26_a_gateway_that_does_not_answer_is_not_taken_for_none() {
+    let installed = Installed::new();
+    start(&installed).kill();
+    installed.releases.publish(Next::new("good", "additive"));
+    let refused = |expected: &str| {
+        let printed = installed.update(&[]);
+        assert!(printed.code == Some(1) && printed.err.contains(expected) && printed.err.contains("nothing was changed"), "{printed:?}");
+        assert_eq!(installed.layout.current().as_deref(), Some(BUILT), "{expected}");
+        assert!(!installed.layout.root().join("update.json").exists());
+    };
+    // It has taken its lock, and listens nowhere yet.
+    let held = InstanceLock::take(&installed.home.state()).expect("nobody runs");
+    refused(&format!("another gateway (pid {}, since ", std::process::id()));
+    drop(held);
+    // Another configuration, which nobody named.
+    let other = Home::with_demo("");
+    let elsewhere = installed.home.path().join("other.toml");
+    std::fs::copy(other.config(), &elsewhere).expect("writable");
+    let mut command = std::process::Command::new(installed.layout.current_program());
+    command.arg("--config").arg(&elsewhere).arg("run").env_clear().env("HOME", other.path()).stdin(Stdio::null()).stderr(Stdio::null());
+    let mut gateway = command.spawn().expect("it runs");
+    until("the other gateway", || other.status().filter(|status| status["ready"] == true));
+    refused(&format!("a gateway runs from here (pid {})", gateway.id()));
+    gateway.kill().expect("our child");
+    gateway.wait().expect("our child");
+    let printed = installed.update(&[]);
+    assert!(printed.code == Some(0) && printed.out.starts_with("0.2.0 is in place"), "{printed:?}");
+}
+
+#[test]
+fn g26_a_gateway_that_is_not_the_current_version_is_restarted_first() {
+    let installed = Installed::new();
+    let _gateway = start(&installed);
+    let mut said = 0;
+    installed.serves(BUILT, &mut said);
+    // The very version that runs is put there anew: it is still the one.
+    installed.layout.put(BUILT, &installed.home.path().join("built")).expect("writable");
+    installed.releases.publish(Next::new("good", "additive"));
+    assert_eq!(installed.update(&["--to", BUILT]).out, "version 0.1.0 is current already\n");
+    let newer = installed.home.path().join("newer");
+    std::fs::write(&newer, Next::new("good", "additive").program()).expect("writable");
+    installed.layout.put("0.2.0", &newer).expect("writable");
+    installed.layout.switch("0.2.0").expect("it is there");
+    installed.releases.publish(Next { version: "0.3.0", ..Next::new("crashes at start", "additive") });
+    let printed = installed.update(&[]);
+    assert!(
+        printed.code == Some(77) && printed.err.contains("version 0.1.0, and 0.2.0 is current") && printed.err.contains("restart"),
+        "{printed:?}"
+    );
+    assert!(!installed.layout.program("0.3.0").exists(), "nothing is fetched for it");
+    installed.home.done(&["restart", "--dwell", "500ms"]);
+    installed.serves("0.2.0", &mut said);
+    let printed = installed.update(&[]);
+    assert!(printed.code == Some(1) && printed.err.contains("version 0.2.0 is back"), "{printed:?}");
+    installed.serves("0.2.0", &mut said);
 }
