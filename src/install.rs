@@ -147,6 +147,9 @@ impl Layout {
         }
         let (link, beside) = (self.0.join(CURRENT), self.0.join(".current.new"));
         let swap = || -> io::Result<()> {
+            if self.current().as_deref() == Some(version) {
+                return File::open(&self.0)?.sync_all(); // by a switch that was cut, perhaps
+            }
             _ = fs::remove_file(&beside); // left by a switch that was cut
             symlink(Path::new(VERSIONS).join(version), &beside)?;
             fs::rename(&beside, &link)?;

@@ -12,7 +12,7 @@
 //! | the old version cannot read it | yes: on a copy of the ledger, hearing and saying nothing | the link; the ledger was never touched | the trial is kept |
 //!
 //! Every step is recorded before it is performed, and may be performed again: a cut before, in or after it changes nothing but the time that it
-//! takes. It never does anything itself; [`driver`](super::driver) does.
+//! takes. Where the disk refuses once the new version is current, an older record leads to the same end. It never does anything itself; [`driver`](super::driver) does.
 
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -230,6 +230,16 @@ impl Update {
             Stage::Stuck { at, why } if matches!(**at, Stage::Serve { .. } | Stage::ProveBack { .. }) => Some(&why.reason),
             _ => None,
         }
+    }
+
+    /// Whether it is not to be stopped for a journal that still says where it was before: what follows there may all be done again.
+    pub fn may_go_on_unrecorded(&self) -> bool {
+        !matches!(self.stage, Stage::Snapshot | Stage::Arm | Stage::Switch)
+    }
+
+    /// Whether only rubbish is left of it.
+    pub fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Tidy { .. })
     }
 
     /// Takes what came of the last effect to what is done next. The caller performs it, in order.

@@ -405,3 +405,27 @@ fn g26_a_gateway_that_is_not_the_current_version_is_restarted_first() {
     assert!(printed.code == Some(1) && printed.err.contains("version 0.2.0 is back"), "{printed:?}");
     installed.serves("0.2.0", &mut said);
 }
+
+#[test]
+fn g26_a_disk_that_fills_up_behind_the_switch_leaves_no_bad_version_current() {
+    let installed = Installed::new();
+    let _gateway = start(&installed);
+    let mut said = 0;
+    installed.serves(BUILT, &mut said);
+    for change in ["breaking", "additive"] {
+        installed.releases.publish(Next::new("dies soon", change));
+        // The third or fourth time something is written down, the new version is current.
+        let (words, steps) = ([&["update"], &LIMITS[..]].concat(), if change == "additive" { 3 } else { 4 });
+        let journal = installed.layout.root().join("update.json.new");
+        let full = Tracer::around(&installed.update_command(&words), "openat", &format!("error=ENOSPC:when={steps}+"), &[&journal]);
+        let Some(mut update) = full else { return };
+        let output = update.output().expect("it runs");
+        let told = String::from_utf8(output.stderr).expect("UTF-8");
+        let went_on = told.contains("No space left on device (os error 28). Make room there, or mend the disk; going on without");
+        assert!(output.status.code() == Some(1) && went_on && told.contains("version 0.1.0 is back"), "{change}: {told}");
+        let before = told.split("switching to 0.2.0").next().expect("words");
+        assert!(!before.contains("warning"), "{change}: it was the journal behind the switch: {told}");
+        installed.serves(BUILT, &mut said);
+        installed.is_tidy();
+    }
+}

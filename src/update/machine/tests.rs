@@ -55,6 +55,8 @@ struct World {
     breaking: bool,
     snapshots_fail: bool,
     arming: Arming,
+    /// The journal stays as it was when the new version became current.
+    journal_fills_up: bool,
     crashes: u32,
     current_is_new: bool,
     journal: Option<Update>,
@@ -131,6 +133,8 @@ impl World {
 
     fn perform(&mut self, effect: &Effect, update: &Update, half: bool) -> Option<Event> {
         match effect {
+            Effect::Record if self.journal_fills_up && update.is_over() => self.journal = None,
+            Effect::Record if self.journal_fills_up && update.may_go_on_unrecorded() => {}
             Effect::Record => self.journal = Some(update.clone()),
             Effect::Snapshot if self.snapshots_fail => return Some(Event::Failed("disk full".into())),
             Effect::Snapshot => {}
@@ -249,11 +253,21 @@ struct Story {
     supervised: bool,
     snapshots_fail: bool,
     arming: Arming,
+    journal_fills_up: bool,
 }
 
 impl Story {
     fn of(nature: Nature, change: Change, supervised: bool) -> Self {
-        Self { nature, old_nature: Nature::Good, change, before: Before::Well, supervised, snapshots_fail: false, arming: Arming::Works }
+        Self {
+            nature,
+            old_nature: Nature::Good,
+            change,
+            before: Before::Well,
+            supervised,
+            snapshots_fail: false,
+            arming: Arming::Works,
+            journal_fills_up: false,
+        }
     }
 
     fn world(&self) -> World {
@@ -264,6 +278,7 @@ impl Story {
             breaking: self.change == Change::Breaking,
             snapshots_fail: self.snapshots_fail,
             arming: self.arming,
+            journal_fills_up: self.journal_fills_up,
             crashes: 0,
             current_is_new: false,
             journal: None,
@@ -336,6 +351,7 @@ fn stories() -> Vec<Story> {
         .iter()
         .flat_map(|nature| changes.iter().flat_map(move |change| [false, true].map(|by| Story::of(*nature, *change, by))))
         .collect();
+    stories.extend(stories.clone().into_iter().map(|story| Story { journal_fills_up: true, ..story }));
     let first = Story::of(Good, Change::Breaking, false);
     stories.push(Story { before: Before::Down, ..first.clone() });
     stories.push(Story { before: Before::Down, change: Change::Readable, ..first.clone() });
