@@ -66,9 +66,23 @@ impl Layout {
         named.then_some((Self(versions.parent()?.to_owned()), version.file_name()?.to_str()?.to_owned()))
     }
 
+    /// Whether this program is one of its versions.
+    pub fn holds(&self, program: &Path) -> bool {
+        Self::holding(program).is_some_and(|(its, _)| fs::canonicalize(&self.0).is_ok_and(|root| root == its.0))
+    }
+
     /// Its root.
     pub fn root(&self) -> &Path {
         &self.0
+    }
+
+    /// Itself, with its root made if it is missing.
+    ///
+    /// # Errors
+    /// When that cannot be made.
+    pub fn made(&self) -> Result<&Self, InstallError> {
+        fs::create_dir_all(&self.0).map_err(broken(&self.0, "the directory cannot be made"))?;
+        Ok(self)
     }
 
     /// Where a version's program is, or would be.
@@ -133,6 +147,9 @@ impl Layout {
         }
         let (link, beside) = (self.0.join(CURRENT), self.0.join(".current.new"));
         let swap = || -> io::Result<()> {
+            if self.current().as_deref() == Some(version) {
+                return File::open(&self.0)?.sync_all(); // by a switch that was cut, perhaps
+            }
             _ = fs::remove_file(&beside); // left by a switch that was cut
             symlink(Path::new(VERSIONS).join(version), &beside)?;
             fs::rename(&beside, &link)?;

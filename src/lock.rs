@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use nix::libc::O_NOFOLLOW;
 use serde::{Deserialize, Serialize};
 
 use crate::state_dir::{StateDir, Unusable};
@@ -90,7 +91,8 @@ pub(crate) enum NotTaken {
 /// Takes the lock that is this file, and says in it whose it is.
 pub(crate) fn take(path: &Path) -> Result<File, NotTaken> {
     let broken = |what: &'static str| move |error: io::Error| NotTaken::Broken(what, error);
-    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    // Whoever owns the directory must not have root write somewhere else.
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(O_NOFOLLOW).open(path);
     let mut file = opened.map_err(broken("the lock cannot be opened"))?;
     match file.try_lock() {
         Ok(()) => {}
@@ -147,6 +149,16 @@ mod tests {
         assert!(lock.is_of(&one) && !lock.is_of(&two));
         let _other = InstanceLock::take(&two).expect("free");
         assert!(!lock.is_of(&two));
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_lock_is_not_followed() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let (state, victim) = (StateDir::open(&dir.path().join("state")).expect("ours"), dir.path().join("victim"));
+        std::fs::write(&victim, "secret").expect("writable");
+        std::os::unix::fs::symlink(&victim, state.lock()).expect("writable");
+        assert!(matches!(InstanceLock::take(&state), Err(LockError::Unusable(_))));
+        assert_eq!(std::fs::read(&victim).expect("readable"), b"secret");
     }
 
     #[test]

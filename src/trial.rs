@@ -7,7 +7,7 @@
 //! | file in the state directory | the version that it names | any other version |
 //! |---|---|---|
 //! | `trial` | lives on trial | undoes it, and serves |
-//! | `trial.kept` | makes the copy the ledger, and serves | refuses: it would go back over what was decided |
+//! | `trial.kept` | makes the copy the ledger, and serves | the same if it can read the copy, else refuses: it would go back over what was decided |
 //! | `trial.undone` | refuses: its ledger would be the real one, unproved | serves |
 //!
 //! [`begin`](Trial::begin) is called under the instance lock, before the ledger is opened.
@@ -77,7 +77,8 @@ pub enum Verdict {
 pub enum TrialError {
     /// The ledger belongs to another version.
     #[error(
-        "an update to {to} has been kept and its ledger is not in place yet: only {to} may start here, and this is {this}. Run `switchboard update`"
+        "an update to {to} has been kept and its ledger is not in place yet: only {to} may start here, or one that can read that, and this is {this}. \
+         Run `switchboard update`"
     )]
     OnlyForward {
         /// The version that may.
@@ -179,7 +180,7 @@ impl Trial {
     pub fn begin(&self, release: &Release) -> Result<Life, TrialError> {
         let this = release.version;
         if let Some(terms) = self.read(&self.kept)? {
-            if terms.version != this {
+            if terms.version != this && !self.reads_what_was_kept(release)? {
                 return Err(TrialError::OnlyForward { to: terms.version, this: this.into() });
             }
             self.take_over(release)?;
@@ -225,6 +226,14 @@ impl Trial {
             durable::write(&self.flag, &flag).map_err(|error| self.broken(&self.flag)(&error))?;
         }
         Ok(())
+    }
+
+    /// Whether a release that was not on trial can read what the trial made of the ledger: one that mends the version which was.
+    fn reads_what_was_kept(&self, release: &Release) -> Result<bool, TrialError> {
+        // In place already, where taking over was cut.
+        let kept = if self.copy.exists() { &self.copy } else { &self.ledger };
+        let (_, oldest_reader) = SqliteLedger::readers(kept).map_err(|error| self.broken(kept)(&error))?;
+        Ok(release.schema().0 >= oldest_reader)
     }
 
     /// The copy becomes the ledger. A cut anywhere leaves `trial.kept`, with which the next life goes on.

@@ -10,28 +10,28 @@ pub mod journal;
 pub mod machine;
 pub mod manifest;
 pub mod process;
+mod release;
 pub mod source;
 pub mod subject;
 
 use std::ops::ControlFlow;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use semver::Version;
 
-use crate::config::{Config, Faults, Surroundings, Update as Settings};
+use crate::config::{Config, Faults, Surroundings};
 use crate::control::client::{AskError, Sockets};
 use crate::control::{Request, Response, Status};
 use crate::exit::Exit;
 use crate::install::Layout;
 use crate::restart::proof::Limits;
+use crate::unit::Scope;
 use crate::unit::installed::{Installed, Presence};
 use driver::{Driver, End};
 use journal::{Entry, Journal};
 use machine::{Before, Outcome, Plan, Update};
-use manifest::{Artifact, Manifest};
-use source::Source;
+use release::Release;
 use subject::Subject;
 
 /// What is wanted.
@@ -87,11 +87,15 @@ fn words(error: &dyn std::error::Error) -> String {
 /// Where versions are installed, as the program that runs knows it.
 ///
 /// # Errors
-/// When it is not installed side by side with others.
-pub fn layout(program: &Path) -> Result<Layout, Refusal> {
+/// When it is not installed side by side with others; where one is that was, it is named.
+pub fn layout(program: &Path, around: &Surroundings) -> Result<Layout, Refusal> {
     let refused = || {
-        let place = program.display();
-        Refusal(Exit::Refused, format!("{place} is not installed so that it can be updated. `{place} service install` does that"))
+        let (place, theirs) = (program.display(), [Scope::User, Scope::System].map(|scope| Layout::of(scope, around)));
+        let remedy = match theirs.into_iter().flatten().find(|layout| layout.current().is_some()) {
+            Some(layout) => format!("`{} update` updates the one that is", layout.current_program().display()),
+            None => format!("`{place} service install` does that"),
+        };
+        Refusal(Exit::Refused, format!("{place} is not installed so that it can be updated. {remedy}"))
     };
     Layout::holding(program).map(|(layout, _)| layout).ok_or_else(refused)
 }
@@ -108,6 +112,7 @@ pub fn update(
     told: &mut dyn FnMut(&str),
 ) -> Result<String, Refusal> {
     let journal = Journal::open(layout.root()).map_err(|error| refuse(&error))?;
+    let work = Work { layout, order, journal: &journal };
     // Before the configuration is looked at: to finish what was begun needs none.
     if let Some(entry) = journal.read().map_err(|error| refuse(&error))? {
         let Plan { from, to, .. } = &entry.update.plan;
@@ -115,101 +120,178 @@ pub fn update(
         if order.check {
             return Err(Refusal(Exit::NotAchieved, format!("{cut}; `switchboard update` finishes or undoes it")));
         }
+        if let Some(brought) = work.another(&entry, &config, told) {
+            return work.begin_instead(entry, brought, &config.map_err(|faults| faulty(&faults))?, told);
+        }
         told(&format!("{cut}; going on with it: it is about {}", entry.subject.in_words()));
-        return go_on(layout, &journal, order, entry, told);
+        return work.go_on(entry, told);
     }
-    let config = config.map_err(|faults| Refusal(Exit::Config, faults.to_string()))?;
-    let from = layout.current().and_then(|version| version.parse::<Version>().ok()).ok_or_else(|| {
-        Refusal(
-            Exit::Refused,
-            format!("{} does not lead to a version; `switchboard service install` mends that", layout.current_program().display()),
-        )
-    })?;
-    let before_us = layout.versions();
-    let to = match bring(layout, order, &config, &from, told)? {
-        ControlFlow::Continue(to) => to,
-        ControlFlow::Break(words) => return Ok(words),
-    };
-    let (subject, before) = subject(layout, &config, sockets)?;
-    if let Before::Ill(how) = &before {
-        told(&format!("the gateway is ill: {how}. Version {to} may mend that; if it does not, {from} is put back as it is"));
+    let config = config.map_err(|faults| faulty(&faults))?;
+    let from = work.current()?;
+    // Before anything is fetched: it may be one that cannot be updated.
+    let whom = if order.check { None } else { Some(subject(layout, &from, &config, sockets)?) };
+    match (work.bring(&config, &from, told)?, whom) {
+        (ControlFlow::Continue(brought), Some(whom)) => work.begin((from, brought), whom, &config, told),
+        (ControlFlow::Continue(brought), None) => Ok(format!("version {} is there", brought.version)),
+        (ControlFlow::Break(words), _) => Ok(words),
     }
-    told(&format!("version {to} checks the configuration and a copy of the ledger"));
-    let change = examine::examine(layout, &subject, &from, &to).map_err(|reason| {
-        if !before_us.contains(&to.to_string()) {
-            _ = layout.remove(&to.to_string()); // what stays behind is not current, and is replaced when it is fetched again
-        }
-        Refusal(Exit::NotAchieved, reason + "\nnothing was changed")
-    })?;
-    let limits = Limits {
-        leave: Duration::ZERO,
-        start: order.start_limit.unwrap_or(config.restart.start_limit),
-        dwell: order.dwell.unwrap_or(config.restart.dwell),
-    };
-    let subject = subject.without_what_its_manager_knows();
-    let entry = Entry { update: Update::new(Plan { from, to, change, before }), subject, limits };
-    drive(&mut Driver { layout, journal: &journal, limits, told }, entry)
 }
 
-/// Brings the wanted version to its place; or what there is to say instead.
-fn bring(
-    layout: &Layout,
-    order: &Order,
-    config: &Config,
-    from: &Version,
-    told: &mut dyn FnMut(&str),
-) -> Result<ControlFlow<String, Version>, Refusal> {
-    let installed = |version: &&Version| layout.versions().contains(&version.to_string());
-    if let Some(to) = order.to.as_ref().filter(installed).filter(|_| order.from.is_none() && !order.check) {
-        return Ok(if to == from {
-            ControlFlow::Break(format!("version {from} is current already"))
-        } else {
-            ControlFlow::Continue(to.clone())
+fn faulty(faults: &Faults) -> Refusal {
+    Refusal(Exit::Config, faults.to_string())
+}
+
+/// A version that is at its place.
+struct Brought {
+    version: Version,
+    /// Only since now: where it is not wanted after all, it goes again.
+    new: bool,
+}
+
+/// An order, and where it is carried out.
+#[derive(Clone, Copy)]
+struct Work<'a> {
+    layout: &'a Layout,
+    order: &'a Order,
+    journal: &'a Journal,
+}
+
+impl Work<'_> {
+    fn current(self) -> Result<Version, Refusal> {
+        let program = self.layout.current_program();
+        let refused = || {
+            Refusal(Exit::Refused, format!("{} does not lead to a version; `switchboard service install` mends that", program.display()))
+        };
+        self.layout.current().and_then(|version| version.parse().ok()).ok_or_else(refused)
+    }
+
+    /// Brings the wanted version to its place; or what there is to say instead.
+    fn bring(self, config: &Config, from: &Version, told: &mut dyn FnMut(&str)) -> Result<ControlFlow<String, Brought>, Refusal> {
+        let Self { layout, order, .. } = self;
+        let installed = |version: &Version| layout.versions().contains(&version.to_string());
+        if let Some(to) = order.to.as_ref().filter(|to| installed(to)).filter(|_| order.from.is_none() && !order.check) {
+            return Ok(if to == from {
+                ControlFlow::Break(format!("version {from} is current already"))
+            } else {
+                ControlFlow::Continue(Brought { version: to.clone(), new: false })
+            });
+        }
+        let release = Release::find(order, &config.update, told)?;
+        if order.check || release.manifest.version == *from {
+            return Ok(ControlFlow::Break(release.compared_with(from)));
+        }
+        if release.manifest.version < *from && order.to.is_none() {
+            let (there, version) = (&release.place, &release.manifest.version);
+            let words =
+                format!("{there} has version {version}, which is older than {from}. `switchboard update --to {version}` goes back to it");
+            return Err(Refusal(Exit::NotAchieved, words));
+        }
+        let new = !installed(&release.manifest.version);
+        release.install(layout, told)?;
+        Ok(ControlFlow::Continue(Brought { version: release.manifest.version, new }))
+    }
+
+    /// Lets both versions look at a copy, and updates the gateway, which is so before it, from one to the other.
+    fn begin(
+        self,
+        (from, Brought { version: to, new }): (Version, Brought),
+        (subject, before): (Subject, Before),
+        config: &Config,
+        told: &mut dyn FnMut(&str),
+    ) -> Result<String, Refusal> {
+        let Self { layout, order, journal } = self;
+        if let Before::Ill(how) = &before {
+            told(&format!("the gateway is ill: {how}. Version {to} may mend that; if it does not, {from} is put back as it is"));
+        }
+        told(&format!("version {to} checks the configuration and a copy of the ledger"));
+        let change = examine::examine(layout, &subject, &from, &to).map_err(|reason| {
+            if new {
+                _ = layout.remove(&to.to_string()); // what stays behind is not current, and is replaced when it is fetched again
+            }
+            Refusal(Exit::NotAchieved, reason + "\nnothing was changed")
+        })?;
+        let limits = Limits {
+            leave: Duration::ZERO,
+            start: order.start_limit.unwrap_or(config.restart.start_limit),
+            dwell: order.dwell.unwrap_or(config.restart.dwell),
+        };
+        // Whoever starts meanwhile would be switched under.
+        let _nobody = match before {
+            Before::Down => subject.keep_down(layout).map_err(|reason| Refusal(Exit::NotAchieved, reason + "\nnothing was changed"))?,
+            _ => None,
+        };
+        let subject = subject.without_what_its_manager_knows();
+        let entry = Entry { update: Update::new(Plan { from, to, change, before }), subject, limits };
+        drive(&mut Driver { layout, journal, limits, told }, entry)
+    }
+
+    /// A version beside the two that an update is stuck between, if one is to be had: it may mend what they could not.
+    fn another(self, entry: &Entry, config: &Result<Config, Faults>, told: &mut dyn FnMut(&str)) -> Option<Brought> {
+        let Plan { from, to, .. } = &entry.update.plan;
+        let illness = entry.update.illness()?;
+        told(&format!("an update from {from} to {to} came to nothing: {illness}\nlooking for a version that mends that"));
+        let config = config.as_ref().map_err(ToString::to_string);
+        let brought = config.and_then(|config| {
+            let current = self.current().map_err(|Refusal(_, words)| words)?;
+            self.bring(config, &current, told).map_err(|Refusal(_, words)| words)
         });
-    }
-    let release = Release::find(order, &config.update, told)?;
-    if order.check || release.manifest.version == *from {
-        return Ok(ControlFlow::Break(release.compared_with(from)));
-    }
-    if release.manifest.version < *from && order.to.is_none() {
-        let (there, version) = (&release.place, &release.manifest.version);
-        let words =
-            format!("{there} has version {version}, which is older than {from}. `switchboard update --to {version}` goes back to it");
-        return Err(Refusal(Exit::NotAchieved, words));
-    }
-    release.install(layout, told)?;
-    Ok(ControlFlow::Continue(release.manifest.version))
-}
-
-/// Brings an update that was cut to its end, as it was begun. Whoever wanted another version hears that it is still to be done.
-fn go_on(layout: &Layout, journal: &Journal, order: &Order, entry: Entry, told: &mut dyn FnMut(&str)) -> Result<String, Refusal> {
-    let beside = order.beside(&entry);
-    if !beside.is_empty() {
-        told(&format!("it was begun without {}, and goes on so", beside.join(" ")));
-    }
-    let end = drive(&mut Driver { layout, journal, limits: entry.limits, told }, entry);
-    match &order.to {
-        Some(to) if layout.current() != Some(to.to_string()) => {
-            let (exit, words) = end.map_or_else(|Refusal(exit, words)| (exit, words), |words| (Exit::NotAchieved, words));
-            Err(Refusal(exit, format!("{words}\nrun this again for version {to}")))
+        match brought {
+            Ok(ControlFlow::Continue(brought)) => {
+                let asked_for = self.order.to.as_ref() == Some(&brought.version);
+                Some(brought).filter(|brought| asked_for || ![from, to].contains(&&brought.version))
+            }
+            Ok(ControlFlow::Break(words)) | Err(words) => {
+                told(&format!("there is none: {words}"));
+                None
+            }
         }
-        _ => end,
+    }
+
+    /// Gives up an update that is stuck, for one to another version.
+    fn begin_instead(self, stuck: Entry, brought: Brought, config: &Config, told: &mut dyn FnMut(&str)) -> Result<String, Refusal> {
+        let illness = stuck.update.illness().unwrap_or("it does not run").to_owned();
+        let current = self.current()?;
+        let found = subject(self.layout, &current, config, stuck.subject.sockets())?;
+        // Where no manager knows of it, only the journal does.
+        let whom = if found.1 == Before::Down && stuck.subject.is_unmanaged() { (stuck.subject, Before::Ill(illness)) } else { found };
+        self.begin((current, brought), whom, config, told)
+    }
+
+    /// Brings an update that was cut to its end, as it was begun. Whoever wanted another version hears that it is still to be done.
+    fn go_on(self, entry: Entry, told: &mut dyn FnMut(&str)) -> Result<String, Refusal> {
+        let Self { layout, order, journal } = self;
+        let beside = order.beside(&entry);
+        if !beside.is_empty() {
+            told(&format!("it was begun without {}, and goes on so", beside.join(" ")));
+        }
+        let end = drive(&mut Driver { layout, journal, limits: entry.limits, told }, entry);
+        match &order.to {
+            Some(to) if layout.current() != Some(to.to_string()) => {
+                let (exit, words) = end.map_or_else(|Refusal(exit, words)| (exit, words), |words| (Exit::NotAchieved, words));
+                Err(Refusal(exit, format!("{words}\nrun this again for version {to}")))
+            }
+            _ => end,
+        }
     }
 }
 
 /// The gateway that runs, else the one that a manager should run, else one that nobody runs; and how it is.
-fn subject(layout: &Layout, config: &Config, sockets: &Sockets) -> Result<(Subject, Before), Refusal> {
+fn subject(layout: &Layout, current: &Version, config: &Config, sockets: &Sockets) -> Result<(Subject, Before), Refusal> {
     let not = |reason: String| Refusal(Exit::NotAchieved, reason);
-    match sockets.ask(&Request::Status) {
-        Ok(Response::Status(status)) => {
-            belongs(layout, &status)?;
+    match sockets.find(&Request::Status) {
+        Ok((Response::Status(status), there)) => {
+            belongs(layout, current, &status)?;
             let before = match status.troubled.first() {
                 Some(part) if !status.ready => Before::Ill(format!("it is not ready ({})", part.name)),
                 _ => Before::Well,
             };
-            Ok((Subject::running(&status, sockets).map_err(not)?, before))
+            Ok((Subject::running(&status, there).map_err(not)?, before))
         }
         Err(AskError::NoGateway { .. }) => nobody(layout, config, sockets),
+        // The system's own gateway is none of ours.
+        Err(AskError::Denied { .. }) if matches!(sockets.own().ask(&Request::Status), Err(AskError::NoGateway { .. })) => {
+            nobody(layout, config, sockets)
+        }
         Ok(_) => Err(not("the gateway does not say how it is; try again".into())),
         Err(error) => Err(refuse(&error)),
     }
@@ -227,21 +309,27 @@ fn nobody(layout: &Layout, config: &Config, sockets: &Sockets) -> Result<(Subjec
         Presence::Down => Before::Down,
         Presence::Meant => Before::Ill(how),
     };
-    Ok((Subject::installed(installed, sockets).map_err(not)?, before))
+    Ok((Subject::installed(installed).map_err(not)?, before))
 }
 
-/// Refuses to update a gateway that would not notice.
-fn belongs(layout: &Layout, status: &Status) -> Result<(), Refusal> {
-    let program = std::fs::read_link(format!("/proc/{}/exe", status.pid)).unwrap_or_default();
-    let its = Layout::holding(&program).is_some_and(|(its, _)| std::fs::canonicalize(layout.root()).is_ok_and(|root| root == its.root()));
-    if its {
+/// Refuses to update a gateway that would not notice, or one that is not what there would be to go back to.
+fn belongs(layout: &Layout, current: &Version, status: &Status) -> Result<(), Refusal> {
+    let program = process::program(status.pid).unwrap_or_default();
+    let words = if !layout.holds(&program) {
+        format!(
+            "the gateway that runs (pid {}) is {}, which is not installed so that it can be updated. `switchboard service install` does that",
+            status.pid,
+            program.display()
+        )
+    } else if status.version != current.to_string() {
+        format!(
+            "the gateway that runs (pid {}) is version {}, and {current} is current: nobody has seen that one run. Restart the gateway first: \
+             `switchboard restart`",
+            status.pid, status.version
+        )
+    } else {
         return Ok(());
-    }
-    let words = format!(
-        "the gateway that runs (pid {}) is {}, which is not installed so that it can be updated. `switchboard service install` does that",
-        status.pid,
-        program.display()
-    );
+    };
     Err(Refusal(Exit::Refused, words))
 }
 
@@ -262,89 +350,10 @@ fn drive(driver: &mut Driver<'_>, entry: Entry) -> Result<String, Refusal> {
         End::Over(Outcome::Untouched { reason }) => not(format!("{reason}\nversion {from} is still the current one")),
         End::Stuck(stuck) => not(format!(
             "version {} should run and is not proved: {}\nto look further, and to start it by hand:\n  {by_hand}\n\
-             `{} update` goes on from here",
+             `{} update` goes on from here, with another version if there is one",
             stuck.version,
             stuck.reason,
             driver.layout.program(&from.to_string()).display()
         )),
-    }
-}
-
-/// A release that was found, and is believed.
-struct Release {
-    source: Source,
-    place: String,
-    manifest: Manifest,
-    artifact: Artifact,
-}
-
-impl Release {
-    /// Finds the wanted release.
-    fn find(order: &Order, settings: &Settings, told: &mut dyn FnMut(&str)) -> Result<Self, Refusal> {
-        let usage = |words: &str| Refusal(Exit::Usage, words.into());
-        let place = order.from.as_deref().unwrap_or(&settings.source);
-        if place.is_empty() {
-            return Err(usage("it is not known where releases are. Set update.source, or name a place with --from"));
-        }
-        if settings.public_key.is_empty() {
-            return Err(usage(
-                "it is not known who makes the releases. Set update.public_key to the minisign key that they are signed with",
-            ));
-        }
-        let key = manifest::key(&settings.public_key).map_err(|error| refuse(&error))?;
-        let source = Source::parse(place).map_err(|error| refuse(&error))?;
-        let newest = Self::read(source.clone(), &key, told)?;
-        match &order.to {
-            Some(wanted) if *wanted != newest.manifest.version => {
-                let older = Self::read(source.beneath(wanted), &key, told)?;
-                match older.manifest.version == *wanted {
-                    true => Ok(older),
-                    false => {
-                        Err(Refusal(Exit::NotAchieved, format!("{} is of version {}, not {wanted}", older.place, older.manifest.version)))
-                    }
-                }
-            }
-            _ => Ok(newest),
-        }
-    }
-
-    fn read(source: Source, key: &minisign_verify::PublicKey, told: &mut dyn FnMut(&str)) -> Result<Self, Refusal> {
-        let place = source.place();
-        told(&format!("reading {place}"));
-        let (text, signature) = source.manifest().map_err(|error| refuse(&error))?;
-        let manifest = Manifest::read(&place, &text, &signature, key).map_err(|error| refuse(&error))?;
-        let artifact = manifest.artifact(&place).map_err(|error| refuse(&error))?.clone();
-        Ok(Self { source, place, manifest, artifact })
-    }
-
-    fn compared_with(&self, current: &Version) -> String {
-        let version = &self.manifest.version;
-        match version.cmp(current) {
-            std::cmp::Ordering::Equal => format!("version {current} is current, and the newest"),
-            std::cmp::Ordering::Greater => format!("version {version} is there; {current} is current"),
-            std::cmp::Ordering::Less => format!("version {current} is current; {} has only {version}", self.place),
-        }
-    }
-
-    /// Brings its program, and puts it beside the others.
-    fn install(&self, layout: &Layout, told: &mut dyn FnMut(&str)) -> Result<(), Refusal> {
-        let (version, artifact) = (&self.manifest.version, &self.artifact);
-        let there = layout.program(&version.to_string());
-        if source::sha256(&there).is_ok_and(|sum| sum == artifact.sha256) {
-            return Ok(());
-        }
-        told(&format!("fetching version {version}: {} bytes", artifact.size));
-        let disk = |error: std::io::Error| Refusal(Exit::NotAchieved, format!("{}: {error}", layout.root().display()));
-        let folder = layout.root().join(driver::DOWNLOADS);
-        std::fs::create_dir_all(&folder).map_err(disk)?;
-        let download: PathBuf = folder.join(&artifact.sha256);
-        self.source.fetch(artifact, &download).map_err(|error| refuse(&error))?;
-        std::fs::set_permissions(&download, std::fs::Permissions::from_mode(0o755)).map_err(disk)?;
-        if let Err(reason) = examine::is_as_signed(&download, &self.manifest) {
-            std::fs::remove_dir_all(&folder).map_err(disk)?;
-            return Err(Refusal(Exit::NotAchieved, format!("{}: {reason}", self.place)));
-        }
-        layout.put(&version.to_string(), &download).map_err(|error| refuse(&error))?;
-        std::fs::remove_dir_all(&folder).map_err(disk)
     }
 }

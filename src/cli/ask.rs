@@ -29,14 +29,14 @@ pub(super) fn ask(command: &Command, place: &Place<'_>, config: Result<Config, F
         return restart::restart(&sockets, order, &settings);
     }
     let request = request(command);
-    let response = match sockets.ask(&request) {
-        Ok(response) => response,
+    let (response, there) = match sockets.find(&request) {
+        Ok(found) => found,
         Err(AskError::NoGateway { .. }) if alone => return Exit::NoGateway,
         Err(error) => return failed(&error),
     };
     match (response, command) {
         (Response::GoingDown { instance, within_millis, .. }, Command::Stop(farewell)) => {
-            wait_for_stop(&sockets, instance, Duration::from_millis(within_millis), farewell)
+            wait_for_stop(&there, instance, Duration::from_millis(within_millis), farewell)
         }
         (response, command) => print(&response, wants_json(command)),
     }

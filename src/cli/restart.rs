@@ -79,10 +79,11 @@ pub(super) fn restart(sockets: &Sockets, order: &Order, settings: &Restart) -> E
     if let Err(error) = signal_hook::flag::register(SIGINT, Arc::clone(&interrupted)) {
         return complain(&format!("Ctrl-C cannot be heard ({error})"), Exit::NotAchieved);
     }
-    let status = match look(sockets) {
-        Ok(status) => status,
+    let (status, sockets) = match find(sockets) {
+        Ok(found) => found,
         Err(exit) => return exit,
     };
+    let sockets = &sockets;
     // It will be refused in the end, and until then it would wait for the very task that asks for it.
     if descends(std::process::id(), status.pid) {
         return complain(NOT_FROM_WITHIN, Exit::Refused);
@@ -156,9 +157,14 @@ fn wait(sockets: &Sockets, patience: Patience, interrupted: &AtomicBool, mut sta
 }
 
 fn look(sockets: &Sockets) -> Result<Box<Status>, Exit> {
-    match sockets.ask(&Request::Status) {
-        Ok(Response::Status(status)) => Ok(status),
-        Ok(response) => Err(print(&response, false)),
+    find(sockets).map(|(status, _)| status)
+}
+
+/// The gateway that is there, and where it was found.
+fn find(sockets: &Sockets) -> Result<(Box<Status>, Sockets), Exit> {
+    match sockets.find(&Request::Status) {
+        Ok((Response::Status(status), there)) => Ok((status, there)),
+        Ok((response, _)) => Err(print(&response, false)),
         Err(error) => Err(failed(&error)),
     }
 }

@@ -42,7 +42,7 @@ impl Order {
     fn update(&self, file: Option<&Path>, socket: Option<&Path>, around: &Surroundings) -> Result<String, Refusal> {
         let program =
             std::env::current_exe().map_err(|error| Refusal(Exit::NotAchieved, format!("this program's place is not known: {error}")))?;
-        let layout = update::layout(&program)?;
+        let layout = update::layout(&program, around)?;
         let config = Config::load(file, around);
         // An update that was cut knows its own.
         let sockets = Place { socket, file, around }.sockets(config.as_ref().ok());

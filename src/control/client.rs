@@ -5,13 +5,15 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Envelope, MOST_BYTES, Request, Response};
 
 /// An answer takes at most this long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where a gateway may listen, in the order to try.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sockets(pub Vec<PathBuf>);
 
 /// Why there is no answer.
@@ -40,11 +42,25 @@ pub enum AskError {
 }
 
 impl Sockets {
+    /// Only the place where its own configuration has a gateway listen.
+    pub fn own(&self) -> Self {
+        Self(self.0.iter().take(1).cloned().collect())
+    }
+
     /// Asks the first gateway that listens.
     ///
     /// # Errors
     /// When there is none, or it does not answer.
     pub fn ask(&self, request: &Request) -> Result<Response, AskError> {
+        self.find(request).map(|(response, _)| response)
+    }
+
+    /// As [`ask`](Self::ask), and where it was answered. Whoever goes on with that gateway asks there alone: while it is gone, another one may answer
+    /// elsewhere.
+    ///
+    /// # Errors
+    /// When there is none, or it does not answer.
+    pub fn find(&self, request: &Request) -> Result<(Response, Self), AskError> {
         let mut denied = None;
         for path in &self.0 {
             let stream = match UnixStream::connect(path) {
@@ -55,7 +71,8 @@ impl Sockets {
                 }
                 Err(_) => continue, // nobody there, or a file left behind
             };
-            return exchange(stream, request).map_err(|source| AskError::Broken { path: path.display().to_string(), source });
+            let answer = exchange(stream, request).map_err(|source| AskError::Broken { path: path.display().to_string(), source });
+            return answer.map(|answer| (answer, Self(vec![path.clone()])));
         }
         let tried = self.0.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
         Err(denied.unwrap_or(AskError::NoGateway { tried }))

@@ -154,6 +154,25 @@ fn g26_taking_over_may_be_cut_anywhere() {
 }
 
 #[test]
+fn g26_what_was_kept_can_be_taken_over_by_a_version_that_mends_the_one_that_was_on_trial() {
+    for taken in [false, true] {
+        let home = Home::new();
+        home.serve(&OLD);
+        home.arm();
+        home.try_out(&NEW);
+        home.trial.keep().expect("writable");
+        if taken {
+            // As a cut leaves it: the copy has its new name, and the word on it is still there.
+            SqliteLedger::open_as(home.trial.copy(), NEW.migrations).expect("it opens").close().expect("writable");
+            std::fs::rename(home.trial.copy(), &home.ledger).expect("there");
+        }
+        assert!(home.refused(&OLD).contains("only 2.0.0"));
+        assert_eq!(home.serve(&Release { version: "2.0.1", ..*NEW }), 3);
+        assert!(home.files().iter().all(|name| !name.contains("trial")), "{:?}", home.files());
+    }
+}
+
+#[test]
 fn a_trial_has_a_clean_flag_of_its_own() {
     let (home, read) = (Home::new(), |path: &Path| std::fs::read_to_string(path).unwrap_or_default());
     let marker = home.ledger.with_file_name("clean");

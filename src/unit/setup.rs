@@ -8,11 +8,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use semver::Version;
 use similar::TextDiff;
 
 use super::{Scope, Unit};
 use crate::config::Surroundings;
 use crate::install::{InstallError, Layout};
+use crate::update::journal::{Journal, JournalError};
 
 /// The service's name.
 pub const NAME: &str = "switchboard.service";
@@ -45,6 +47,19 @@ pub enum SetupError {
     /// The program's place.
     #[error(transparent)]
     Install(#[from] InstallError),
+    /// Whoever updates the programs.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Which program is the current one is not settled.
+    #[error("an update from {from} to {to} is not over; `{program} update` finishes or undoes it. Then run this again")]
+    Updating {
+        /// The version before it.
+        from: Version,
+        /// The version that it is to.
+        to: Version,
+        /// Who goes on with it.
+        program: String,
+    },
     /// A unit's file.
     #[error("{path}: {source}. {}", if *.denied { "Run this as root, or with --user for a service of your own" } else { "Make it writable" })]
     File {
@@ -128,11 +143,25 @@ pub fn lingers(user: &str) -> bool {
     Path::new("/var/lib/systemd/linger").join(user).exists()
 }
 
-/// Puts the running program into the tree as `version`, unless it is there, and makes it the current one. What was done, in words.
+/// Puts the running program into the tree as `version`, unless it is there, and makes it the current one; but never in place of a newer one: only
+/// an update knows whether there is a way back. What was done, in words.
 ///
 /// # Errors
-/// When the tree cannot be written.
+/// When the tree cannot be written, or an update is not over.
 pub fn put_program(layout: &Layout, program: &Path, version: &str) -> Result<String, SetupError> {
+    let journal = Journal::open(layout.made()?.root())?;
+    if let Some(entry) = journal.read()? {
+        let (plan, program) = (entry.update.plan, layout.current_program().display().to_string());
+        return Err(SetupError::Updating { from: plan.from, to: plan.to, program });
+    }
+    let number = |version: &str| version.parse::<Version>().ok();
+    if let Some(current) = layout.current().filter(|current| number(current) > number(version)) {
+        let update = layout.current_program();
+        return Ok(format!(
+            "version {current} stays the current one: this is {version}. To go back to it: {} update --to {version}",
+            update.display()
+        ));
+    }
     let installed = layout.program(version);
     let same = fs::canonicalize(program).ok().is_some_and(|program| fs::canonicalize(&installed).ok() == Some(program));
     if !same {
@@ -217,5 +246,25 @@ mod tests {
         assert!(put_program(&layout, &source, "1.0").expect("writable").contains("was put in place"));
         assert_eq!(layout.current().as_deref(), Some("1.0"));
         assert!(put_program(&layout, &layout.current_program(), "1.0").expect("writable").contains("is the current version"));
+    }
+
+    #[test]
+    fn g26_a_service_that_is_installed_again_by_an_older_program_keeps_its_version() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let (layout, source) = (Layout::at(&dir.path().join("tree")), dir.path().join("switchboard"));
+        std::fs::write(&source, "1").expect("writable");
+        let check = |version: &str, expected: &str, current: &str| {
+            let said = put_program(&layout, &source, version).unwrap_or_else(|error| error.to_string());
+            assert!(said.contains(expected), "{version}: {said}");
+            assert_eq!(layout.current().as_deref(), Some(current), "{version}: {said}");
+        };
+        check("0.9.0", "was put in place", "0.9.0");
+        check("0.10.0", "was put in place", "0.10.0");
+        check("0.9.0", "version 0.10.0 stays the current one: this is 0.9.0", "0.10.0");
+        let updating = Journal::open(layout.root()).expect("nobody updates");
+        check("0.11.0", "another `switchboard update`", "0.10.0");
+        drop(updating);
+        std::fs::write(layout.root().join("update.json"), "{}").expect("writable");
+        check("0.11.0", "the journal of an update cannot be understood", "0.10.0");
     }
 }

@@ -40,14 +40,14 @@ impl Driver<'_> {
     /// Goes on with an update, from wherever it stands, until it is over or stuck.
     ///
     /// # Errors
-    /// When the journal cannot be written: nothing is done that is not written down.
+    /// When the journal cannot be written: nothing is begun that is not written down.
     pub fn drive(&mut self, mut entry: Entry) -> Result<End, JournalError> {
         let mut event = Event::Go;
         loop {
             let mut came = None;
             for effect in entry.update.step(event) {
                 match effect {
-                    Effect::Record => self.journal.write(&entry)?,
+                    Effect::Record => self.record(&entry)?,
                     Effect::Tidy => self.tidy(&entry),
                     Effect::Forget => self.journal.forget()?,
                     Effect::Report(outcome) => return Ok(End::Over(outcome)),
@@ -56,6 +56,18 @@ impl Driver<'_> {
                 }
             }
             event = came.unwrap_or(Event::Done);
+        }
+    }
+
+    /// Once `current` names the new version, to stop would leave that unproved, and what is written down already leads to the same end.
+    fn record(&mut self, entry: &Entry) -> Result<(), JournalError> {
+        match self.journal.write(entry) {
+            Err(error) if entry.update.may_go_on_unrecorded() => {
+                (self.told)(&format!("warning: {error}; going on without"));
+                // What is tidied away is what the older record would be gone on with.
+                if entry.update.is_over() { self.journal.forget() } else { Ok(()) }
+            }
+            written => written,
         }
     }
 

@@ -12,7 +12,7 @@
 //! | the old version cannot read it | yes: on a copy of the ledger, hearing and saying nothing | the link; the ledger was never touched | the trial is kept |
 //!
 //! Every step is recorded before it is performed, and may be performed again: a cut before, in or after it changes nothing but the time that it
-//! takes. It never does anything itself; [`driver`](super::driver) does.
+//! takes. Where the disk refuses once the new version is current, an older record leads to the same end. It never does anything itself; [`driver`](super::driver) does.
 
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -112,6 +112,13 @@ pub enum Stage {
         /// How it went.
         outcome: Outcome,
     },
+    /// It could not go on. The next run does, from where it was, unless another version is to be had.
+    Stuck {
+        /// Where it was.
+        at: Box<Stage>,
+        /// What the operator was told.
+        why: Stuck,
+    },
 }
 
 /// How an update ended.
@@ -180,7 +187,7 @@ pub struct Prove {
 }
 
 /// Why it cannot go on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stuck {
     /// The version that should run.
     pub version: Version,
@@ -216,6 +223,25 @@ impl Update {
         Self { plan, stage: Stage::Snapshot }
     }
 
+    /// How the gateway is ill, where that is all that is left of the update: everything is decided, and a version that should run does not. It can be
+    /// updated like any other that is ill.
+    pub fn illness(&self) -> Option<&str> {
+        match &self.stage {
+            Stage::Stuck { at, why } if matches!(**at, Stage::Serve { .. } | Stage::ProveBack { .. }) => Some(&why.reason),
+            _ => None,
+        }
+    }
+
+    /// Whether it is not to be stopped for a journal that still says where it was before: what follows there may all be done again.
+    pub fn may_go_on_unrecorded(&self) -> bool {
+        !matches!(self.stage, Stage::Snapshot | Stage::Arm | Stage::Switch)
+    }
+
+    /// Whether only rubbish is left of it.
+    pub fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Tidy { .. })
+    }
+
     /// Takes what came of the last effect to what is done next. The caller performs it, in order.
     pub fn step(&mut self, event: Event) -> Vec<Effect> {
         let next = match event {
@@ -236,6 +262,7 @@ impl Update {
         match &self.stage {
             Stage::Tidy { outcome: Outcome::Updated } => Stage::Serve { failed: 0 },
             Stage::Tidy { outcome: Outcome::RolledBack { reason } } => Stage::ProveBack { reason: reason.clone(), failed: 0 },
+            Stage::Stuck { at, .. } => (**at).clone(),
             other => other.clone(),
         }
     }
@@ -253,16 +280,17 @@ impl Update {
             Stage::SwitchBack { reason } if self.plan.serves() => Stage::ProveBack { reason: reason.clone(), failed: 0 },
             Stage::SwitchBack { reason } => Stage::Tidy { outcome: Outcome::Untouched { reason: reason.clone() } },
             Stage::ProveBack { reason, .. } => Stage::Tidy { outcome: Outcome::RolledBack { reason: reason.clone() } },
-            Stage::Tidy { outcome } => Stage::Tidy { outcome: outcome.clone() },
+            Stage::Tidy { .. } | Stage::Stuck { .. } => self.stage.clone(),
         }
     }
 
     fn after_failed(&self, reason: String) -> Result<Stage, Stuck> {
         let stuck = |version: &Version, reason| Err(Stuck { version: version.clone(), reason });
         match &self.stage {
-            Stage::Snapshot => Ok(Stage::Tidy { outcome: Outcome::Untouched { reason } }),
-            Stage::Arm | Stage::Switch if self.plan.on_trial() => Ok(Stage::Undo { reason }),
-            Stage::Arm | Stage::Switch => Ok(Stage::SwitchBack { reason }),
+            // A trial that is half armed goes with the rest; an old version that starts meanwhile undoes it.
+            Stage::Snapshot | Stage::Arm => Ok(Stage::Tidy { outcome: Outcome::Untouched { reason } }),
+            Stage::Switch if self.plan.on_trial() => Ok(Stage::Undo { reason }),
+            Stage::Switch => Ok(Stage::SwitchBack { reason }),
             Stage::Prove { failed } if failed + 1 < TRIES => Ok(Stage::Prove { failed: failed + 1 }),
             Stage::Prove { .. } if self.plan.on_trial() => Ok(Stage::Undo { reason }),
             Stage::Prove { .. } => Ok(Stage::SwitchBack { reason }),
@@ -281,17 +309,18 @@ impl Update {
                 stuck(&self.plan.from, format!("{reason}; before that: {first}"))
             }
             // What stays behind is only rubbish.
-            Stage::Tidy { outcome } => Ok(Stage::Tidy { outcome: outcome.clone() }),
+            Stage::Tidy { .. } | Stage::Stuck { .. } => Ok(self.stage.clone()),
         }
     }
 
-    /// The journal stays where it is, with its tries given back: the next run goes on from here.
-    fn stop(&mut self, stuck: Stuck) -> Vec<Effect> {
-        match &mut self.stage {
-            Stage::Serve { failed } | Stage::ProveBack { failed, .. } => *failed = 0,
-            _ => {}
+    /// The journal stays, with the tries given back.
+    fn stop(&mut self, why: Stuck) -> Vec<Effect> {
+        let mut at = Box::new(self.stage.clone());
+        if let Stage::Serve { failed } | Stage::ProveBack { failed, .. } = &mut *at {
+            *failed = 0;
         }
-        vec![Effect::Record, Effect::Stuck(stuck)]
+        self.stage = Stage::Stuck { at, why };
+        self.effects()
     }
 
     fn effects(&self) -> Vec<Effect> {
@@ -310,6 +339,7 @@ impl Update {
             Stage::Tidy { outcome } => {
                 return vec![Effect::Record, Effect::Tidy, Effect::Forget, Effect::Report(outcome.clone())];
             }
+            Stage::Stuck { why, .. } => Effect::Stuck(why.clone()),
         };
         vec![Effect::Record, act]
     }

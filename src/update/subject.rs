@@ -3,7 +3,6 @@
 //! Where it came from is read while it runs, or asked of the manager that should run it, and kept in the journal: whoever goes on with an update
 //! after a cut does so with this gateway and in its environment, whatever their own is.
 
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -42,7 +41,7 @@ pub struct Subject {
     /// Its user and group.
     owner: (u32, u32),
     state_dir: PathBuf,
-    sockets: Vec<PathBuf>,
+    sockets: Sockets,
     /// Whether somebody starts it again whom we do not know.
     foreign: bool,
     /// How it was given its environment and output, where no manager does that.
@@ -60,14 +59,13 @@ impl Subject {
     ///
     /// # Errors
     /// When its process cannot be looked at, or its configuration has faults.
-    pub fn running(status: &Status, sockets: &Sockets) -> Result<Self, String> {
+    pub fn running(status: &Status, sockets: Sockets) -> Result<Self, String> {
         let pid = status.pid;
         let at = |name: &str| PathBuf::from(format!("/proc/{pid}/{name}"));
         let denied =
             |error: std::io::Error| format!("the gateway (pid {pid}) cannot be looked at: {error}. Run this as its user or as root");
         let words = process::texts(&std::fs::read(at("cmdline")).map_err(denied)?);
         let process = Process::of(pid).map_err(denied)?;
-        let found = std::fs::metadata(at("")).map_err(denied)?;
         let (file, arguments) = split(words.into_iter().skip(1));
         let around = Surroundings { variables: process.variables.clone(), looks_only: true };
         let directory = std::fs::read_link(at("cwd")).map_err(denied)?;
@@ -80,9 +78,9 @@ impl Subject {
             config: file,
             arguments,
             directory,
-            owner: (found.uid(), found.gid()),
+            owner: process::owner(pid).map_err(denied)?,
             state_dir: config.state_dir.clone(),
-            sockets: sockets.0.clone(),
+            sockets,
             process: Some(process),
             child: None,
             stays: false,
@@ -94,14 +92,12 @@ impl Subject {
     ///
     /// # Errors
     /// When its configuration has faults.
-    pub fn installed(installed: Installed, sockets: &Sockets) -> Result<Self, String> {
+    pub fn installed(installed: Installed) -> Result<Self, String> {
         let Installed { unit, arguments, variables, .. } = installed;
         let (file, arguments) = split(arguments.into_iter());
         let around = Surroundings { variables: variables.clone(), looks_only: true };
         let config = Config::load(file.as_deref(), &around).map_err(|faults| faults.to_string())?;
-        let mut subject = Self::resting(&config, sockets);
-        subject.sockets.retain(|socket| *socket != config.control.socket);
-        subject.sockets.insert(0, config.control.socket.clone());
+        let subject = Self::resting(&config, &Sockets(vec![config.control.socket.clone()]));
         Ok(Self {
             unit: Some((unit.name, unit.scope == Scope::User)),
             config: file,
@@ -138,7 +134,7 @@ impl Subject {
             directory: "/".into(),
             owner: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
             state_dir: config.state_dir.clone(),
-            sockets: sockets.0.clone(),
+            sockets: sockets.own(),
             foreign: false,
             process: None,
             child: None,
@@ -146,17 +142,31 @@ impl Subject {
         }
     }
 
+    /// Where it listens for operators.
+    pub fn sockets(&self) -> &Sockets {
+        &self.sockets
+    }
+
+    /// Whether no manager knows how it is started.
+    pub fn is_unmanaged(&self) -> bool {
+        self.unit.is_none()
+    }
+
     /// Where its ledger is.
     pub fn state(&self) -> StateDir {
         StateDir::at(&self.state_dir)
     }
 
-    /// A command of a version, which sees what the gateway sees.
+    /// A command of a version that we run ourselves, and that sees what the gateway sees.
     pub fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         if let Some(process) = &self.process {
-            command.env_clear().envs(&process.variables);
+            command.env_clear().envs(process.variables_to_trust());
         }
+        self.around(command)
+    }
+
+    fn around(&self, mut command: Command) -> Command {
         command.env_remove(crate::handover::VARIABLE).current_dir(&self.directory).stdin(Stdio::null());
         command.args(self.config.iter().flat_map(|file| [Path::new("--config"), file]));
         command
@@ -198,7 +208,7 @@ impl Subject {
 
     /// Watches until an instance has stayed, or there is no hope for it. What its manager started before it was `asked` does not count.
     fn watch(&mut self, mut proof: Proof, pid: Option<u32>, asked: Duration, told: &mut dyn FnMut(&str)) -> Result<(), String> {
-        let (sockets, unit) = (Sockets(self.sockets.clone()), self.unit());
+        let (sockets, unit) = (self.sockets.clone(), self.unit());
         let mut said = String::new();
         let mut onlooker = Onlooker::new(&sockets, unit.as_ref());
         loop {
@@ -277,7 +287,11 @@ impl Subject {
         }
         self.clear_the_way();
         let program = layout.current_program();
-        let mut command = self.command(&program);
+        let mut command = Command::new(&program);
+        if let Some(process) = &self.process {
+            command.env_clear().envs(&process.variables);
+        }
+        let mut command = self.around(command);
         command.args(&self.arguments).process_group(0);
         let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         if self.owner != own {
@@ -287,6 +301,28 @@ impl Subject {
         command.stdout(output(0)).stderr(output(1));
         self.child = Some(command.spawn().map_err(|error| format!("{}: it cannot be started ({error})", program.display()))?);
         Ok(())
+    }
+
+    /// Sees to it that nobody runs it for as long as what comes of this lives.
+    ///
+    /// # Errors
+    /// When somebody does, who did not answer; or another gateway of this tree runs, which is not looked for elsewhere.
+    pub fn keep_down(&self, layout: &Layout) -> Result<Option<InstanceLock>, String> {
+        let runs = |pid: &u32| {
+            let words = process::texts(&std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default());
+            let (_, words) = split(words.into_iter().skip(1));
+            process::program(*pid).is_some_and(|program| layout.holds(&program))
+                && (words.is_empty() || words.iter().any(|word| word == "run"))
+        };
+        if let Some(pid) = process::others().find(runs) {
+            return Err(format!(
+                "a gateway runs from here (pid {pid}) that does not answer: it starts, or hangs, or has another configuration. Wait for it, stop it, or \
+                 name its file with --config; then run this again"
+            ));
+        }
+        // Where there is none, one of root's would be in the way of the gateway.
+        let state = self.state();
+        state.lock().exists().then(|| InstanceLock::take(&state)).transpose().map_err(|error| error.to_string())
     }
 
     /// Ends whoever holds the instance lock and does not answer: a version that hangs before it can.
@@ -306,7 +342,7 @@ impl Subject {
     }
 
     fn ask(&self, request: &Request) -> Result<Response, crate::control::client::AskError> {
-        Sockets(self.sockets.clone()).ask(request)
+        self.sockets.ask(request)
     }
 
     fn unit(&self) -> Option<Unit> {

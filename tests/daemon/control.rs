@@ -51,7 +51,8 @@ fn a_request_finds_the_gateway_and_its_answer_the_way_back() {
     with_server(Duration::from_secs(10), 4, |path| {
         assert_eq!(ask(path, &Request::Outbox), Response::Done { message: "Outbox".into() });
         let sockets = Sockets(vec![PathBuf::from("/nowhere/control.sock"), path.to_owned()]);
-        sockets.ask(&Request::Status).expect("the second is there");
+        let (_, there) = sockets.find(&Request::Status).expect("the second is there");
+        assert_eq!((there, sockets.own()), (Sockets(vec![path.to_owned()]), Sockets(vec![PathBuf::from("/nowhere/control.sock")])));
         assert_eq!(std::fs::metadata(path).expect("there").permissions().mode() & 0o777, 0o600);
         assert!(Socket::listen(path).expect_err("taken").to_string().contains("another gateway listens there"));
     });

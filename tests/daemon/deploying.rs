@@ -1,5 +1,7 @@
 //! What `deploy/` ships beside the units of systemd: one budget everywhere, and the gateway as the first process of a container.
 
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -48,6 +50,46 @@ fn g12_every_file_that_is_shipped_grants_the_time_that_a_shutdown_may_take() {
     }
     assert!(granted.len() >= 6, "three units, an image, a cluster and launchd: {granted:?}");
     assert!(granted.windows(2).all(|pair| pair[0].1 == pair[1].1), "one budget: {granted:?}");
+}
+
+/// The value behind a word in the manifest of the cluster.
+fn in_cluster(word: &str) -> String {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kubernetes/switchboard.yaml")).expect("it ships");
+    let value = text.split_once(word).and_then(|(_, rest)| rest.split([' ', ',', '\n']).find(|part| !part.is_empty()));
+    value.unwrap_or_else(|| panic!("{word:?} is not in it")).to_owned()
+}
+
+#[test]
+fn in_a_cluster_it_starts_on_a_volume_whose_root_is_not_its_own() {
+    let user = in_cluster("runAsUser: ");
+    assert_eq!((in_cluster("runAsGroup: "), in_cluster("fsGroup: ")), (user.clone(), user.clone()));
+    if !is_here(rustix::process::geteuid().is_root(), "root, to give a volume to somebody else") {
+        return;
+    }
+    let mut home = Home::with_demo("");
+    let volume = home.path().join("volume");
+    let state =
+        in_cluster("name: STATE_DIRECTORY, value: ").replace(&in_cluster("name: state, mountPath: "), volume.to_str().expect("UTF-8"));
+    home.rewrite(&[(home.state().path().to_str().expect("UTF-8"), &state)]);
+    let program = home.path().join("switchboard");
+    std::fs::copy(env!("CARGO_BIN_EXE_switchboard"), &program).expect("room");
+    home.use_program(program);
+    // As a kubelet leaves it for an fsGroup: its own, and the group may do everything.
+    std::fs::create_dir(&volume).expect("ours");
+    std::os::unix::fs::chown(&volume, Some(0), Some(user.parse().expect("a number"))).expect("root");
+    let mode = |path: &Path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode)).expect("root");
+    mode(home.path(), 0o755);
+    mode(&volume, 0o2775);
+    let (uid, gid) = (format!("--reuid={user}"), format!("--regid={user}"));
+    for _ in 0..2 {
+        let life = home.launch_under(&["setpriv", &uid, &gid, "--clear-groups"], "info");
+        life.wait_for("ready instance=");
+        assert_eq!(life.stop(), Some(0));
+        let found = std::fs::metadata(&state).expect("made");
+        assert_eq!((found.uid().to_string(), found.mode() & 0o777), (user.clone(), 0o700), "its own, and nobody else's");
+        // A kubelet that is not told otherwise does that before every start.
+        mode(Path::new(&state), 0o2770);
+    }
 }
 
 #[test]

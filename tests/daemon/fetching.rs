@@ -91,6 +91,13 @@ fn an_update_that_cannot_be_is_refused() {
     let mut home = Home::with_demo("");
     let printed = home.run(&["update"]);
     assert!(printed.code == Some(77) && printed.err.contains("service install"), "{printed:?}");
+    // Where one is installed, to install this one would not be to update that.
+    let theirs = Layout::at(&home.path().join(".local/share/switchboard"));
+    theirs.put("0.2.0", env!("CARGO_BIN_EXE_switchboard").as_ref()).expect("writable");
+    theirs.switch("0.2.0").expect("it is there");
+    let printed = home.run(&["update"]);
+    let named = format!("`{} update` updates the one that is", theirs.current_program().display());
+    assert!(printed.code == Some(77) && printed.err.contains(&named) && !printed.err.contains("service install"), "{printed:?}");
     let layout = Layout::at(&home.path().join("tree"));
     layout.put(BUILT, env!("CARGO_BIN_EXE_switchboard").as_ref()).expect("writable");
     layout.switch(BUILT).expect("it is there");

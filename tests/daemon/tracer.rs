@@ -42,6 +42,21 @@ impl Tracer {
         Some(tracer)
     }
 
+    /// This command, whose own system calls on this path meet this fate; what it starts is left alone. None where strace is not to be had.
+    pub(crate) fn around(command: &Command, calls: &str, fate: &str, paths: &[&Path]) -> Option<Command> {
+        if !have("strace") {
+            return None;
+        }
+        let mut traced = Command::new("strace");
+        traced.args(["-o", "/dev/null", "-e", &format!("trace={calls}"), "-e", &format!("inject={calls}:{fate}")]);
+        for path in paths {
+            traced.arg("-P").arg(path);
+        }
+        traced.arg(command.get_program()).args(command.get_args()).env_clear().stdin(Stdio::null());
+        traced.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Some(traced)
+    }
+
     #[track_caller]
     fn attach(pid: u32, more: &[&str], calls: &str, fate: &str, paths: &[&Path]) -> Option<Self> {
         if !have("strace") {

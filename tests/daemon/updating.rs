@@ -1,15 +1,18 @@
 //! `switchboard update` with real versions: proved, kept, undone, and cut anywhere.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Stdio;
 
+use switchboard::lock::InstanceLock;
 use switchboard::release::Release;
 use switchboard_actors::ledger::sqlite::SqliteLedger;
 
 use crate::browser::client;
-use crate::gateway::{BACK, RESTARTING, SAVED, until};
-use crate::installed::{BUILT, Installed, cut, cut_at, start};
+use crate::gateway::{BACK, Home, RESTARTING, SAVED, is_here, until};
+use crate::installed::{BUILT, Installed, LIMITS, cut, cut_at, start};
 use crate::releases::Next;
+use crate::tracer::Tracer;
 
 #[test]
 fn g26_an_update_is_fetched_and_proved_and_can_be_gone_back_on() {
@@ -218,6 +221,29 @@ fn g26_once_something_was_accepted_there_is_only_forward() {
     assert_eq!(installed.layout.current().as_deref(), Some("0.2.0"));
     let look = installed.update(&["--check"]);
     assert!(look.code == Some(1) && look.err.contains("was cut"), "{look:?}");
+    let again = installed.update(&[]);
+    assert!(
+        again.code == Some(1) && again.err.contains("there is none: version 0.2.0 is current") && again.err.contains("going on"),
+        "{again:?}"
+    );
+}
+
+#[test]
+fn g26_a_version_that_mends_one_which_dies_serving_is_taken() {
+    for words in [&[][..], &["--to", "0.2.1"]] {
+        let installed = Installed::new();
+        let _gateway = start(&installed);
+        let mut said = 0;
+        installed.serves(BUILT, &mut said);
+        installed.releases.publish(Next::new("dies serving", "breaking"));
+        assert_eq!(installed.update(&[]).code, Some(1));
+        installed.releases.publish(Next { version: "0.2.1", ..Next::new("good", "breaking") });
+        let printed = installed.update(words);
+        let told = printed.err.contains("looking for a version that mends that") && printed.out.contains("updated from 0.2.0 to 0.2.1");
+        assert!(printed.code == Some(0) && told, "{words:?}: {printed:?}");
+        installed.serves("0.2.1", &mut said);
+        installed.is_tidy();
+    }
 }
 
 #[test]
@@ -265,4 +291,141 @@ fn g26_a_trial_that_nobody_ends_ends_itself() {
     assert!(printed.code == Some(0) && printed.err.contains("an update from 0.1.0 to 0.2.0 was cut; going on with it"), "{printed:?}");
     installed.serves("0.2.0", &mut said);
     installed.is_tidy();
+}
+
+#[test]
+fn g26_a_trial_that_cannot_be_armed_on_a_full_disk_leaves_everything_as_it_was() {
+    let installed = Installed::new();
+    let _gateway = start(&installed);
+    let mut said = 0;
+    installed.serves(BUILT, &mut said);
+    let (_, first) = installed.serving().expect("it runs");
+    installed.releases.publish(Next::new("good", "breaking"));
+    let words = [&["update"], &LIMITS[..]].concat();
+    let half = installed.home.state().path().join("trial.new");
+    let full = Tracer::around(&installed.update_command(&words), "openat,write", "error=ENOSPC", &[&half]);
+    let Some(mut update) = full else { return };
+    let output = update.output().expect("it runs");
+    let said_so = String::from_utf8(output.stderr).expect("UTF-8");
+    let told = said_so.contains("No space left on device") && said_so.contains("version 0.1.0 is still the current one");
+    assert!(output.status.code() == Some(1) && told && !said_so.contains("0.2.0 should run"), "{said_so}");
+    assert_eq!(installed.serving().expect("it runs").1, first, "nobody restarted it");
+    installed.serves(BUILT, &mut said);
+    installed.is_tidy();
+    // There is room again.
+    let printed = installed.update(&[]);
+    assert_eq!(printed.code, Some(0), "{printed:?}");
+    installed.serves("0.2.0", &mut said);
+    installed.is_tidy();
+}
+
+#[test]
+fn g26_root_updates_the_gateway_of_another_user_and_loads_nothing_of_theirs() {
+    let installed = Installed::new();
+    if !is_here(rustix::process::geteuid().is_root(), "root, to run a gateway as somebody else") {
+        return;
+    }
+    let (home, user) = (installed.home.path(), 65532);
+    std::fs::set_permissions(home, std::fs::Permissions::from_mode(0o755)).expect("ours");
+    std::fs::create_dir(installed.home.state().path()).expect("ours");
+    std::os::unix::fs::chown(installed.home.state().path(), Some(user), Some(user)).expect("root");
+    let theirs = ["setpriv", "--reuid=65532", "--regid=65532", "--clear-groups", "env", "LD_PRELOAD=/theirs.so"];
+    let gateway = installed.home.launch_under(&theirs, "info");
+    gateway.wait_for("ready instance=");
+    let mut said = 0;
+    installed.serves(BUILT, &mut said);
+    // Whatever the loader has to say stands before what the check says.
+    installed.releases.publish(Next::new("good", "secretly breaking"));
+    let refused = installed.update(&[]);
+    assert!(refused.code == Some(1) && refused.err.contains("exit code 73") && !refused.err.contains("theirs.so"), "{refused:?}");
+    installed.releases.publish(Next::new("good", "additive"));
+    let printed = installed.update(&[]);
+    assert_eq!(printed.code, Some(0), "{printed:?}");
+    installed.serves("0.2.0", &mut said);
+    let [pid] = installed.processes()[..] else { panic!("one gateway runs") };
+    let environment = std::fs::read_to_string(format!("/proc/{pid}/environ")).expect("root");
+    let runs_as = std::fs::metadata(format!("/proc/{pid}/status")).expect("there");
+    assert!(environment.contains("LD_PRELOAD=/theirs.so") && runs_as.uid() == user, "it is as it was");
+}
+
+#[test]
+fn g26_a_gateway_that_does_not_answer_is_not_taken_for_none() {
+    let installed = Installed::new();
+    start(&installed).kill();
+    installed.releases.publish(Next::new("good", "additive"));
+    let refused = |expected: &str| {
+        let printed = installed.update(&[]);
+        assert!(printed.code == Some(1) && printed.err.contains(expected) && printed.err.contains("nothing was changed"), "{printed:?}");
+        assert_eq!(installed.layout.current().as_deref(), Some(BUILT), "{expected}");
+        assert!(!installed.layout.root().join("update.json").exists());
+    };
+    // It has taken its lock, and listens nowhere yet.
+    let held = InstanceLock::take(&installed.home.state()).expect("nobody runs");
+    refused(&format!("another gateway (pid {}, since ", std::process::id()));
+    drop(held);
+    // Another configuration, which nobody named.
+    let other = Home::with_demo("");
+    let elsewhere = installed.home.path().join("other.toml");
+    std::fs::copy(other.config(), &elsewhere).expect("writable");
+    let mut command = std::process::Command::new(installed.layout.current_program());
+    command.arg("--config").arg(&elsewhere).arg("run").env_clear().env("HOME", other.path()).stdin(Stdio::null()).stderr(Stdio::null());
+    let mut gateway = command.spawn().expect("it runs");
+    until("the other gateway", || other.status().filter(|status| status["ready"] == true));
+    refused(&format!("a gateway runs from here (pid {})", gateway.id()));
+    gateway.kill().expect("our child");
+    gateway.wait().expect("our child");
+    let printed = installed.update(&[]);
+    assert!(printed.code == Some(0) && printed.out.starts_with("0.2.0 is in place"), "{printed:?}");
+}
+
+#[test]
+fn g26_a_gateway_that_is_not_the_current_version_is_restarted_first() {
+    let installed = Installed::new();
+    let _gateway = start(&installed);
+    let mut said = 0;
+    installed.serves(BUILT, &mut said);
+    // The very version that runs is put there anew: it is still the one.
+    installed.layout.put(BUILT, &installed.home.path().join("built")).expect("writable");
+    installed.releases.publish(Next::new("good", "additive"));
+    assert_eq!(installed.update(&["--to", BUILT]).out, "version 0.1.0 is current already\n");
+    let newer = installed.home.path().join("newer");
+    std::fs::write(&newer, Next::new("good", "additive").program()).expect("writable");
+    installed.layout.put("0.2.0", &newer).expect("writable");
+    installed.layout.switch("0.2.0").expect("it is there");
+    installed.releases.publish(Next { version: "0.3.0", ..Next::new("crashes at start", "additive") });
+    let printed = installed.update(&[]);
+    assert!(
+        printed.code == Some(77) && printed.err.contains("version 0.1.0, and 0.2.0 is current") && printed.err.contains("restart"),
+        "{printed:?}"
+    );
+    assert!(!installed.layout.program("0.3.0").exists(), "nothing is fetched for it");
+    installed.home.done(&["restart", "--dwell", "500ms"]);
+    installed.serves("0.2.0", &mut said);
+    let printed = installed.update(&[]);
+    assert!(printed.code == Some(1) && printed.err.contains("version 0.2.0 is back"), "{printed:?}");
+    installed.serves("0.2.0", &mut said);
+}
+
+#[test]
+fn g26_a_disk_that_fills_up_behind_the_switch_leaves_no_bad_version_current() {
+    let installed = Installed::new();
+    let _gateway = start(&installed);
+    let mut said = 0;
+    installed.serves(BUILT, &mut said);
+    for change in ["breaking", "additive"] {
+        installed.releases.publish(Next::new("dies soon", change));
+        // The third or fourth time something is written down, the new version is current.
+        let (words, steps) = ([&["update"], &LIMITS[..]].concat(), if change == "additive" { 3 } else { 4 });
+        let journal = installed.layout.root().join("update.json.new");
+        let full = Tracer::around(&installed.update_command(&words), "openat", &format!("error=ENOSPC:when={steps}+"), &[&journal]);
+        let Some(mut update) = full else { return };
+        let output = update.output().expect("it runs");
+        let told = String::from_utf8(output.stderr).expect("UTF-8");
+        let went_on = told.contains("No space left on device (os error 28). Make room there, or mend the disk; going on without");
+        assert!(output.status.code() == Some(1) && went_on && told.contains("version 0.1.0 is back"), "{change}: {told}");
+        let before = told.split("switching to 0.2.0").next().expect("words");
+        assert!(!before.contains("warning"), "{change}: it was the journal behind the switch: {told}");
+        installed.serves(BUILT, &mut said);
+        installed.is_tidy();
+    }
 }

@@ -23,6 +23,15 @@ enum Meanwhile {
     GatewayIsKilled,
 }
 
+/// What a full disk leaves of the trial's file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Arming {
+    Works,
+    LeavesNothing,
+    /// It is there, and may be gone after a power cut.
+    LeavesIt,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trial {
     Armed,
@@ -45,6 +54,9 @@ struct World {
     supervised: bool,
     breaking: bool,
     snapshots_fail: bool,
+    arming: Arming,
+    /// The journal stays as it was when the new version became current.
+    journal_fills_up: bool,
     crashes: u32,
     current_is_new: bool,
     journal: Option<Update>,
@@ -121,10 +133,18 @@ impl World {
 
     fn perform(&mut self, effect: &Effect, update: &Update, half: bool) -> Option<Event> {
         match effect {
+            Effect::Record if self.journal_fills_up && update.is_over() => self.journal = None,
+            Effect::Record if self.journal_fills_up && update.may_go_on_unrecorded() => {}
             Effect::Record => self.journal = Some(update.clone()),
             Effect::Snapshot if self.snapshots_fail => return Some(Event::Failed("disk full".into())),
             Effect::Snapshot => {}
-            Effect::Arm => self.trial = Some(Trial::Armed),
+            Effect::Arm if self.arming == Arming::LeavesNothing => return Some(Event::Failed("disk full".into())),
+            Effect::Arm => {
+                self.trial = Some(Trial::Armed);
+                if self.arming == Arming::LeavesIt {
+                    return Some(Event::Failed("disk full".into()));
+                }
+            }
             Effect::Switch(to) => self.current_is_new = *to == version(true),
             Effect::Prove(prove) => return self.prove(prove, half),
             Effect::Keep if matches!(self.trial, Some(Trial::Armed)) => {
@@ -232,11 +252,22 @@ struct Story {
     before: Before,
     supervised: bool,
     snapshots_fail: bool,
+    arming: Arming,
+    journal_fills_up: bool,
 }
 
 impl Story {
     fn of(nature: Nature, change: Change, supervised: bool) -> Self {
-        Self { nature, old_nature: Nature::Good, change, before: Before::Well, supervised, snapshots_fail: false }
+        Self {
+            nature,
+            old_nature: Nature::Good,
+            change,
+            before: Before::Well,
+            supervised,
+            snapshots_fail: false,
+            arming: Arming::Works,
+            journal_fills_up: false,
+        }
     }
 
     fn world(&self) -> World {
@@ -246,6 +277,8 @@ impl Story {
             supervised: self.supervised,
             breaking: self.change == Change::Breaking,
             snapshots_fail: self.snapshots_fail,
+            arming: self.arming,
+            journal_fills_up: self.journal_fills_up,
             crashes: 0,
             current_is_new: false,
             journal: None,
@@ -318,10 +351,14 @@ fn stories() -> Vec<Story> {
         .iter()
         .flat_map(|nature| changes.iter().flat_map(move |change| [false, true].map(|by| Story::of(*nature, *change, by))))
         .collect();
+    stories.extend(stories.clone().into_iter().map(|story| Story { journal_fills_up: true, ..story }));
     let first = Story::of(Good, Change::Breaking, false);
     stories.push(Story { before: Before::Down, ..first.clone() });
     stories.push(Story { before: Before::Down, change: Change::Readable, ..first.clone() });
     stories.push(Story { snapshots_fail: true, ..first.clone() });
+    for arming in [Arming::LeavesNothing, Arming::LeavesIt] {
+        stories.extend([false, true].map(|supervised| Story { arming, supervised, ..first.clone() }));
+    }
     stories.push(Story { nature: CrashesAtStart, old_nature: CrashesAtStart, ..first.clone() });
     for (nature, change, supervised) in [Good, DiesSoon]
         .iter()
@@ -408,6 +445,26 @@ fn g26_cut_anywhere_the_next_run_ends_with_one_proved_version() {
         }
     }
     assert!(played > 10_000, "{played}");
+}
+
+#[test]
+fn g26_where_only_a_version_that_should_run_is_missing_another_may_be_tried() {
+    let check = |stage: Stage, change, is_ill: bool| {
+        let mut update = Update { plan: Story::of(Nature::Good, change, false).plan(), stage };
+        let stuck = (0..TRIES)
+            .find_map(|_| update.step(Event::Failed("it is broken".into())).pop().filter(|last| matches!(last, Effect::Stuck(_))));
+        assert!(stuck.is_some(), "{update:?}");
+        let text = serde_json::to_string(&update).expect("plain data");
+        let mut update = serde_json::from_str::<Update>(&text).expect("it is one");
+        assert_eq!(update.illness().is_some_and(|illness| illness.contains("it is broken")), is_ill, "{update:?}");
+        let effects = update.step(Event::Go);
+        assert!(update.illness().is_none() && !effects.iter().any(|effect| matches!(effect, Effect::Stuck(_))), "it goes on: {effects:?}");
+    };
+    let reason = || String::from("a bad version");
+    check(Stage::Serve { failed: 0 }, Change::Breaking, true);
+    check(Stage::ProveBack { reason: reason(), failed: 0 }, Change::Readable, true);
+    check(Stage::Undo { reason: reason() }, Change::Breaking, false);
+    check(Stage::SwitchBack { reason: reason() }, Change::Readable, false);
 }
 
 #[test]

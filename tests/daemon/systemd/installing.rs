@@ -88,6 +88,8 @@ fn a_user_has_a_service_of_their_own() {
     let program = concat!("/home/kim/.local/share/switchboard/versions/", env!("CARGO_PKG_VERSION"), "/switchboard");
     let service = kim(&[]);
     let as_kim = &service[..service.iter().position(|word| *word == "switchboard").expect("it is there")];
+    // What root's own service has there is nobody else's to look at.
+    host.done(&["mkdir", "--mode=0700", "/run/switchboard"]);
     let update = [as_kim, &[&*key, &*listen, program, "update", "--from", &*from, "--dwell", "1s", "--start-limit", "20s"]].concat();
     check(&host, &update, 0, "updated from 0.1.0 to 0.2.0: it is ready and stayed so");
     check(&host, &kim(&["status"]), 0, "active (running)");

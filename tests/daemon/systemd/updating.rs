@@ -105,11 +105,57 @@ fn g26_a_service_is_updated_and_gone_back_on_and_refuses_no_connection() {
     // What was installed outlives the machine's own restarts of it.
     serviced.host.done(&["systemctl", "restart", "switchboard"]);
     serviced.serves("0.2.0");
+    // Nor does the program it was installed from take its place, which is still where it was.
+    let printed = serviced.host.run(&["switchboard", "update"]);
+    assert!(printed.code == Some(77) && printed.err.contains("`/opt/switchboard/current/switchboard update`"), "{printed:?}");
+    let installed = serviced.host.done(&["switchboard", "service", "install", "--yes"]);
+    assert!(installed.contains("version 0.2.0 stays the current one: this is 0.1.0"), "{installed}");
+    serviced.serves("0.2.0");
     // The ledger has the newer schema, and the old version can read it.
     let (code, said) = serviced.update(&["--to", BUILT]);
     assert!(code == Some(0) && said.contains("updated from 0.2.0 to 0.1.0"), "{said}");
     serviced.serves(BUILT);
     serviced.is_tidy();
+}
+
+/// Another gateway from the same tree, beside the service: with a state and a page of its own, and nobody to hear.
+fn second(serviced: &Serviced) -> String {
+    let host = &serviced.host;
+    let text = host.done(&["cat", "/etc/switchboard/config.toml"]);
+    let update = &text[text.find("[update]").expect("it has one")..];
+    let port = host.home.another_port();
+    let config =
+        format!("state_dir = \"/var/lib/second\"\nhttp.listen = \"127.0.0.1:{port}\"\n{BRIEF}[agents.default]\nkind = \"demo\"\n{update}");
+    host.machine.write("/etc/switchboard/second.toml", 0o644, &config);
+    let supervised = ["--property=Restart=on-failure", "--property=RestartForceExitStatus=75", "--property=RestartSec=2", "--unit=second"];
+    let run = ["/opt/switchboard/current/switchboard", "--config", "/etc/switchboard/second.toml", "run"];
+    host.done(&[&["systemd-run"], &supervised[..], &run].concat());
+    let version = || {
+        let status = host.run(&["switchboard", "--socket", "/var/lib/second/control.sock", "status", "--json"]);
+        let status: serde_json::Value = serde_json::from_str(&status.out).ok()?;
+        (status["ready"] == true).then(|| status["version"].as_str().map(str::to_owned))?
+    };
+    until("the second gateway", version)
+}
+
+#[test]
+fn g26_another_gateway_is_not_taken_for_the_one_that_is_proved() {
+    let Some(mut serviced) = Serviced::start() else { return };
+    assert_eq!(second(&serviced), BUILT);
+    let whom = ["--config", "/etc/switchboard/second.toml"];
+    // Every time it is gone for a while, in which the service answers where it always does.
+    let restarted = serviced.host.run(&[&[PROGRAM], &whom[..], &["restart", "--dwell", "1s"]].concat());
+    assert!(restarted.code == Some(0) && restarted.out.contains("restarted: instance"), "{restarted:?}");
+    serviced.releases.publish(Next::new("good", "additive"));
+    let updated = serviced.host.run(&[&[PROGRAM], &whom[..], &UPDATE[1..]].concat());
+    let once = !updated.err.contains("once more") && updated.err.contains("proving 0.2.0");
+    assert!(updated.code == Some(0) && updated.out.contains("updated from 0.1.0 to 0.2.0") && once, "{updated:?}");
+    let stopped = serviced.host.run(&[&[PROGRAM], &whom[..], &["stop"]].concat());
+    assert!(stopped.code == Some(0) && stopped.out.contains("stopped"), "{stopped:?}");
+    // The service is what it was until it is restarted.
+    assert_eq!(serviced.host.status().expect("it runs")["version"], BUILT);
+    serviced.host.done(&["systemctl", "restart", "switchboard"]);
+    serviced.serves("0.2.0");
 }
 
 #[test]
