@@ -24,7 +24,8 @@ use crate::shutdown::report::NoticeFate;
 use crate::supervision::intensity::backoff;
 
 /// The longest that one message keeps the next one waiting, however small a rate is set.
-const SLOWEST: Duration = Duration::from_secs(24 * 3600);
+const SLOWEST: Duration = DAY;
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// The outbox of one adapter.
 #[derive(Debug)]
@@ -35,9 +36,9 @@ pub struct Outbox {
     hold: Moment,
     /// When the next message may go, where a rate is set.
     next_slot: Moment,
-    notices: BTreeMap<(u8, OutboxId), OutboxRow>,
+    notices: BTreeMap<(u8, OutboxId), Notice>,
     /// Notices whose room has to wait, and until when.
-    put_off: BTreeMap<(Moment, OutboxId), OutboxRow>,
+    put_off: BTreeMap<(Moment, OutboxId), Notice>,
     lanes: HashMap<ChatId, Lane>,
     /// Lanes that may have something to send, in the order in which they came by it.
     ready: VecDeque<ChatId>,
@@ -81,11 +82,18 @@ struct Letter {
     stuck: bool,
 }
 
+/// A notice. The time of day at which it is void was one from now, whatever the clock does meanwhile.
+#[derive(Debug)]
+struct Notice {
+    row: OutboxRow,
+    void: Option<Moment>,
+}
+
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "at most `in_flight` of them")]
 enum Flight {
     Reply(ChatId),
-    Notice(OutboxRow),
+    Notice(Notice),
 }
 
 /// What an outbox is told.
@@ -183,7 +191,7 @@ impl Outbox {
         let mut effects = Vec::new();
         for (id, flight) in flying {
             effects.push(Effect::Note(id, Fate::Unknown { not_before: AT_ONCE, reason: REASON.into() }));
-            if let Flight::Notice(row) = flight {
+            if let Flight::Notice(Notice { row, .. }) = flight {
                 let kind = kind_of(&row).unwrap_or(NoticeKind::Back);
                 effects.push(Effect::Noticed(row.chat, kind, NoticeFate::Unknown));
             }
@@ -195,7 +203,7 @@ impl Outbox {
     pub fn step(&mut self, now: Moment, wall: Wall, event: Event) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.take_in(now, wall, event, &mut effects);
-        self.pump(now, wall, &mut effects);
+        self.pump(now, &mut effects);
         if self.flushing && self.is_flushed(now) {
             self.flushing = false;
             effects.push(Effect::Flushed);
@@ -219,22 +227,23 @@ impl Outbox {
                     // Nobody waits for a platform that is down; should it come back in time, the notice is still sent.
                     effects.push(Effect::Noticed(row.chat.clone(), kind, NoticeFate::Failed { reason: "its platform is down".into() }));
                 }
-                self.notices.insert((rank(&row), row.id), row);
+                let void = row.valid_until.map(|until| now + wall.wait_for(until, DAY));
+                self.notices.insert((rank(&row), row.id), Notice { row, void });
             }
             Event::Recorded(id, true) => self.send_recorded(id, effects),
             Event::Recorded(id, false) => self.skip(id, effects),
             Event::NotRecorded(id, wait) => self.record_later(now + wait, id),
             Event::Sent(id, result) => match self.flying.remove(&id) {
                 Some(Flight::Reply(chat)) => self.reply_sent(now, wall, &chat, result, effects),
-                Some(Flight::Notice(row)) => self.notice_sent(now, row, result, effects),
+                Some(Flight::Notice(notice)) => self.notice_sent(now, notice, result, effects),
                 None => {}
             },
             Event::Withdraw(chat) => {
-                let announces = |row: &OutboxRow| row.chat == chat && kind_of(row) == Some(NoticeKind::Down);
-                let next = self.notices.iter().find(|(_, row)| announces(row)).map(|(at, _)| *at);
-                let later = self.put_off.iter().find(|(_, row)| announces(row)).map(|(at, _)| *at);
-                let row = next.and_then(|at| self.notices.remove(&at)).or_else(|| later.and_then(|at| self.put_off.remove(&at)));
-                if let Some(row) = row {
+                let announces = |notice: &Notice| notice.row.chat == chat && kind_of(&notice.row) == Some(NoticeKind::Down);
+                let next = self.notices.iter().find(|(_, notice)| announces(notice)).map(|(at, _)| *at);
+                let later = self.put_off.iter().find(|(_, notice)| announces(notice)).map(|(at, _)| *at);
+                let spared = next.and_then(|at| self.notices.remove(&at)).or_else(|| later.and_then(|at| self.put_off.remove(&at)));
+                if let Some(Notice { row, .. }) = spared {
                     effects.push(Effect::Note(row.id, Fate::Dead { reason: "its turn had finished".into() }));
                     effects.push(Effect::Noticed(chat, NoticeKind::Down, NoticeFate::NotNeeded));
                 }
@@ -247,7 +256,7 @@ impl Outbox {
             Event::Closing => {
                 self.connected = false;
                 let (next, later) = (std::mem::take(&mut self.notices), std::mem::take(&mut self.put_off));
-                for row in next.into_values().chain(later.into_values()) {
+                for Notice { row, .. } in next.into_values().chain(later.into_values()) {
                     let kind = kind_of(&row).unwrap_or(NoticeKind::Back);
                     self.drop_notice(row, kind, "not handed over in time", effects);
                 }
@@ -290,15 +299,15 @@ impl Outbox {
     }
 
     /// Sends everything that may go now, notices first.
-    fn pump(&mut self, now: Moment, wall: Wall, effects: &mut Vec<Effect>) {
+    fn pump(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         if !self.connected {
             return;
         }
         while self.put_off.first_key_value().is_some_and(|((until, _), _)| *until <= now) {
-            self.notices.extend(self.put_off.pop_first().map(|((_, id), row)| ((rank(&row), id), row)));
+            self.notices.extend(self.put_off.pop_first().map(|((_, id), notice)| ((rank(&notice.row), id), notice)));
         }
         if !self.notices.is_empty() {
-            self.pump_notices(now, wall, effects);
+            self.pump_notices(now, effects);
         }
         while self.asleep.first().is_some_and(|(until, _)| *until <= now) {
             self.ready.extend(self.asleep.pop_first().map(|(_, chat)| chat));
@@ -345,10 +354,11 @@ impl Outbox {
         lane.into_iter().chain(notice).min()
     }
 
-    fn pump_notices(&mut self, now: Moment, wall: Wall, effects: &mut Vec<Effect>) {
-        while let Some((place, row)) = self.notices.pop_first() {
+    fn pump_notices(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        while let Some((place, notice)) = self.notices.pop_first() {
+            let Notice { row, void } = notice;
             let kind = kind_of(&row).unwrap_or(NoticeKind::Back);
-            if row.valid_until.is_some_and(|until| until < wall) {
+            if void.is_some_and(|void| void < now) {
                 self.drop_notice(row, kind, "too old", effects);
                 continue;
             }
@@ -357,13 +367,13 @@ impl Outbox {
                 continue;
             }
             if self.hold > now || self.next_slot > now || self.flying.len() >= self.bounds.in_flight {
-                self.notices.insert(place, row);
+                self.notices.insert(place, Notice { row, void });
                 break;
             }
             self.take_slot(now);
             effects.push(Effect::Handed(row.chat.clone(), kind));
             effects.push(Effect::Send { row: row.clone(), repeat: false });
-            self.flying.insert(row.id, Flight::Notice(row));
+            self.flying.insert(row.id, Flight::Notice(Notice { row, void }));
         }
     }
 
@@ -474,13 +484,14 @@ impl Outbox {
         }
     }
 
-    fn notice_sent(&mut self, now: Moment, row: OutboxRow, result: Result<MessageId, SpeakError>, effects: &mut Vec<Effect>) {
+    fn notice_sent(&mut self, now: Moment, notice: Notice, result: Result<MessageId, SpeakError>, effects: &mut Vec<Effect>) {
+        let Notice { row, void } = notice;
         let kind = kind_of(&row).unwrap_or(NoticeKind::Back);
         let (fate, noticed) = match result {
             Ok(message) => (Fate::Sent { message: Some(message), text: Some(row.text.clone()) }, NoticeFate::Sent),
             Err(SpeakError::RetryAfter { after, room_only }) => {
                 effects.push(Effect::HeldBack(row.chat.clone(), kind));
-                return self.put_off(row, kind, now + after, room_only, effects);
+                return self.put_off(Notice { row, void }, kind, now + after, room_only, effects);
             }
             Err(SpeakError::Unknown(reason)) => (Fate::Unknown { not_before: AT_ONCE, reason }, NoticeFate::Unknown),
             Err(SpeakError::Refused(reason) | SpeakError::Broken(reason)) => {
@@ -492,16 +503,17 @@ impl Outbox {
     }
 
     /// A notice that the platform gave back waits, alone with its room or with everything else; a courtesy does not.
-    fn put_off(&mut self, row: OutboxRow, kind: NoticeKind, until: Moment, room_only: bool, effects: &mut Vec<Effect>) {
+    fn put_off(&mut self, notice: Notice, kind: NoticeKind, until: Moment, room_only: bool, effects: &mut Vec<Effect>) {
+        let Notice { row, .. } = &notice;
         if !room_only {
             self.hold = self.hold.max(until);
         } else if let Some(lane) = self.lanes.get_mut(&row.chat) {
             lane.not_before = lane.not_before.max(until);
         }
         match room_only {
-            _ if is_courtesy(kind) => self.drop_notice(row, kind, "the platform's rate limit", effects),
-            true => _ = self.put_off.insert((until, row.id), row),
-            false => _ = self.notices.insert((rank(&row), row.id), row),
+            _ if is_courtesy(kind) => self.drop_notice(notice.row, kind, "the platform's rate limit", effects),
+            true => _ = self.put_off.insert((until, row.id), notice),
+            false => _ = self.notices.insert((rank(row), row.id), notice),
         }
     }
 

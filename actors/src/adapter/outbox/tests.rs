@@ -537,3 +537,19 @@ fn g32_an_outbox_that_fell_owes_what_it_owed() {
     step(left("1", 1, OutboxState::Unknown), "stuck 1");
     step(Event::Connected, "handed 3, send 3, record 1");
 }
+
+#[test]
+fn g06_a_clock_that_jumps_makes_no_notice_void() {
+    let mut outbox = Outbox::new(Bounds { rate: Some(0.5), ..bounds() });
+    let mut step = |secs: u64, wall: i64, event, expected: &str| {
+        let effects: Vec<String> = outbox.step(at(secs), Wall(wall), event).iter().map(words).collect();
+        assert_eq!(effects.join(", "), expected);
+    };
+    step(0, 0, Event::Connected, "");
+    step(0, 0, notice("1", 1, NoticeKind::Down), "handed 1, send 1");
+    step(0, 0, notice("2", 2, NoticeKind::Down), "wake 2");
+    // A year ahead, and far back.
+    step(2, 31_536_000_000, Event::Tick, "handed 2, send 2");
+    step(3, -31_536_000_000, notice("3", 3, NoticeKind::Down), "wake 4");
+    step(4, -31_536_000_000, Event::Tick, "");
+}
