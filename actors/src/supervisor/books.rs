@@ -166,3 +166,87 @@ impl Books {
         self.adapters.values().chain(retired).filter(|entry| entry.alive).map(|entry| entry.addr.clone().recipient()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use actix::{AsyncContext as _, Context};
+
+    use super::*;
+    use crate::ids::Seq;
+
+    fn key(room: &str) -> SessionKey {
+        SessionKey { chat: ChatId::new("a", room), member: None }
+    }
+
+    /// A session with so many messages waiting; told to leave, with so many since.
+    fn entry(waiting: u32, leaving: Option<u32>) -> Entry {
+        let addr = Context::<SessionActor>::new().address();
+        Entry { addr, life: 1, routed: 0, last: Moment::default(), waiting, running: None, leaving }
+    }
+
+    /// Books on room 1, in memory or not and with messages that wait elsewhere, and on a neighbour.
+    fn books(here: Option<(u32, Option<u32>)>, away: Option<u32>) -> Books {
+        let mut books = Books::default();
+        books.sessions.extend(here.map(|(waiting, leaving)| (Arc::new(key("1")), entry(waiting, leaving))));
+        books.away.extend(away.map(|mail| (key("1"), mail)));
+        books.sessions.insert(Arc::new(key("neighbour")), entry(7, None));
+        books.away.insert(key("far neighbour"), 7);
+        books
+    }
+
+    #[test]
+    fn every_life_has_a_number_of_its_own() {
+        let mut books = Books::default();
+        assert_eq!([books.next_life(), books.next_life(), books.next_life()], [1, 2, 3]);
+    }
+
+    #[test]
+    fn g21_what_waits_is_counted_wherever_it_waits_and_taken_back_there() {
+        let check = |here, away, waits, taken_back| {
+            let mut books = books(here, away);
+            assert_eq!(books.waiting(&key("1")), waits, "{here:?} {away:?}");
+            books.unroute(&key("1"));
+            assert_eq!(books.waiting(&key("1")), taken_back, "{here:?} {away:?}");
+            assert_eq!((books.waiting(&key("neighbour")), books.waiting(&key("far neighbour"))), (7, 7));
+        };
+        check(None, None, 0, 0);
+        check(None, Some(3), 3, 2);
+        check(None, Some(0), 0, 0);
+        check(Some((2, None)), None, 2, 1);
+        check(Some((0, None)), None, 0, 0);
+        check(Some((2, Some(3))), None, 5, 4);
+        check(Some((2, Some(0))), None, 2, 2);
+        check(Some((2, None)), Some(3), 5, 4);
+    }
+
+    #[test]
+    fn g06_who_waits_and_answers_no_roll_call_is_known_all_the_same() {
+        let check = |here, away, expected: bool, works: bool| {
+            let books = books(here, away);
+            let expecting = Arc::new(key("1"));
+            let found = books.work_of_the_absent(expected.then_some(&expecting).into_iter());
+            assert!(found.contains(&key("far neighbour")) && !found.contains(&key("neighbour")), "{found:?}");
+            assert_eq!(found.contains(&key("1")), works, "{here:?} {away:?} expected: {expected}");
+        };
+        check(None, None, false, false);
+        check(None, None, true, true);
+        check(None, Some(0), false, false);
+        check(None, Some(1), false, true);
+        check(Some((5, None)), None, false, false);
+        check(Some((5, None)), None, true, false);
+        check(Some((5, None)), Some(1), false, false);
+        check(Some((5, Some(0))), None, false, false);
+        check(Some((5, Some(1))), None, false, true);
+    }
+
+    #[test]
+    fn g10_a_reply_is_owed_until_its_last_row_is_settled() {
+        let (mut books, row) = (books(None, None), |number| OutboxId(Seq(number)));
+        books.owes(&key("1"), [row(1), row(2)]);
+        books.owes(&key("2"), []);
+        assert_eq!(books.census().iter().filter(|(_, live)| !live).count(), 1);
+        assert!(!books.settled(&key("1"), row(1)) && !books.settled(&key("2"), row(1)));
+        assert!(books.settled(&key("1"), row(2)) && !books.settled(&key("1"), row(2)));
+        assert_eq!(books.census().len(), 1, "the neighbour");
+    }
+}

@@ -10,7 +10,7 @@
 //! | `ask 2` | asks for approval of two calls, one after the other |
 //! | `child 4` | lets a child process (group 104) work for 4 s |
 //! | `restart`, `stop` | asks the gateway to go down |
-//! | `panic`, `fail`, `nothing` | does that |
+//! | `panic`, `fail`, `nothing` | does that; `panic 5` after 5 s |
 //! | anything else | answers at once |
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -105,7 +105,10 @@ async fn work(asked: &str, attempt: u32, report: &Report) -> Result<Result<Answe
         }
         "restart" => report.go_down(ShutdownKind::Restart, "restarting, as you wish").await?,
         "stop" => report.go_down(ShutdownKind::Stop, "stopping, as you wish").await?,
-        "panic" => panic!("as asked"),
+        "panic" => {
+            tokio::time::sleep(SECOND * count).await;
+            panic!("as asked")
+        }
         "fail" => return Ok(Err(AgentError::Failed("as asked".into()))),
         "nothing" => text = String::new(),
         _ => {}

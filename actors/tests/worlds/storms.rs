@@ -42,6 +42,8 @@ fn errands() -> Vec<Errand> {
         Errand::At("work 20", Outcome::Finished),
         Errand::At("hang", Outcome::Interrupted),
         Errand::At("panic", Outcome::Idle),
+        // It falls in the middle of the drain, with its ticket in hand.
+        Errand::At("panic 20", Outcome::Dead),
         Errand::At("ask", Outcome::Idle),
     ];
     let seed = fastrand::u64(..);
@@ -106,7 +108,11 @@ fn g31_the_outcomes_of_a_storm_add_up_to_its_census() {
         }
         life.pass(secs(8)).await;
         fell(life, &rooms(Errand::Late)).await;
-        life.shut_down(ShutdownKind::Stop).await
+        let dead = rooms(Errand::At("panic 20", Outcome::Dead)).len();
+        let wire = Tripwire::on("agent panicked", u32::try_from(dead).expect("few"));
+        let report = life.shut_down(ShutdownKind::Stop).await;
+        assert!(wire.is_spent());
+        report
     });
     let outcome = |errand: &Errand| match errand {
         Errand::At(_, outcome) => *outcome,
@@ -124,9 +130,30 @@ fn g31_the_outcomes_of_a_storm_add_up_to_its_census() {
     let down = stage.sent().into_iter().filter(|sent| sent.text.contains("Gateway shutting down"));
     let told = counted(down.map(|sent| sent.room.to_string()));
     for (number, errand) in errands.iter().enumerate() {
-        let at_work = matches!(errand, Errand::At("hang" | "work 20", _) | Errand::Late | Errand::Stuck);
+        let at_work = matches!(errand, Errand::At("hang" | "work 20" | "panic 20", _) | Errand::Late | Errand::Stuck);
         assert_eq!(told.get(&format!("r{number}")).copied().unwrap_or(0), usize::from(at_work), "room {number}, {errand:?}");
     }
+}
+
+#[test]
+fn g31_sessions_that_die_in_the_drain_cost_no_deadline() {
+    const DEAD: usize = 200;
+    let (mut world, _) = world();
+    let report = world.life(async |life| {
+        for number in 0..DEAD {
+            life.stage("stage").say(&format!("r{number}"), &format!("u{number}"), "panic 5");
+            life.stage("stage").say(&format!("idle{number}"), &format!("u{number}"), "hello");
+        }
+        life.pass(secs(1)).await;
+        let wire = Tripwire::on("agent panicked", u32::try_from(DEAD).expect("few"));
+        let report = life.shut_down(ShutdownKind::Stop).await;
+        assert!(wire.is_spent());
+        report
+    });
+    let got = counted(report.sessions.iter().map(|end| end.outcome.to_string()));
+    assert_eq!((report.census, report.idle, got), (2 * DEAD, DEAD, [(Outcome::Dead.to_string(), DEAD)].into()));
+    assert!(report.sessions.iter().all(|end| !end.reason.is_empty()), "each with its reason");
+    assert!(report.took < secs(10), "nobody waited for the dead: {:?}", report.took);
 }
 
 #[test]
@@ -182,6 +209,36 @@ fn g04_a_crash_loop_sends_no_storm_of_notices() {
         }
         // Three unclean starts make a loop: nothing runs again by itself from then on.
         assert!(worker.runs().len() <= 20 * 3, "{policy:?}: {}", worker.runs().len());
+    }
+}
+
+#[test]
+fn g04_a_loop_of_restarts_that_are_cut_sends_no_storm_of_notices() {
+    for policy in [Policy::Ask, Policy::Resume] {
+        let (mut world, _) = world();
+        world.settings.recovery.policy = policy;
+        let stage = world.stage("stage");
+        for room in 0..20 {
+            stage.say(&room.to_string(), "alice", "hang");
+        }
+        for life in 0..40 {
+            world.life(async |of| {
+                of.pass(secs(2)).await;
+                of.ask_for(ShutdownKind::Restart, Some(secs(30))).await;
+                // What comes now is saved, and said to be, once.
+                stage.say("late", "bob", &format!("message {life}"));
+                of.pass(secs(2)).await;
+            });
+            world.pass(secs(1));
+        }
+        for room in 0..20 {
+            let heard = stage.heard_in(&room.to_string());
+            // Of each of three attempts at most that it is cut off and that it is back; and once that it is over.
+            assert!(heard.len() <= 7, "{policy:?}, room {room}: {heard:?}");
+        }
+        // One that writes in each life is told in each that it is saved, and in the next that it is back, and answered.
+        let late = counted(stage.heard_in("late"));
+        assert!(late.iter().all(|(text, times)| *times <= 40 && (*times == 1 || text.starts_with(['📥', '✅']))), "{policy:?}: {late:?}");
     }
 }
 
