@@ -365,9 +365,10 @@ impl Life {
             on_trial,
         };
         let end = keeper.keep(signals, bulletins).await;
+        _ = tokio::time::timeout(LET_GO, server).await;
+        // Whoever waits for the end watches the control socket: it goes last.
         control.abort();
         _ = control.await;
-        _ = tokio::time::timeout(LET_GO, server).await;
         match end {
             Ok(report) => Ok(End {
                 exit: exit_of(report.kind),

@@ -9,20 +9,20 @@
 //! | SIGHUP | the configuration is read again | ignored |
 //!
 //! Only SIGTERM and SIGINT are counted; equal ones within half a second are one. The third is carried out by the thread that
-//! hears it, so that it works while every runtime hangs. It is the only one that gets any, so that it can stop hearing without losing one.
+//! hears it, so that it works while every runtime hangs. All are blocked in every thread and read from a descriptor: a flood of them interrupts
+//! nobody, and that thread can stop hearing without losing one.
 
 use std::fmt;
-use std::io;
+use std::io::{self, PipeWriter};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
-use signal_hook::iterator::exfiltrator::WithOrigin;
-use signal_hook::iterator::{Handle, SignalsInfo};
-use signal_hook::low_level::siginfo::{Origin, Process};
+use nix::libc::signalfd_siginfo;
+use nix::sys::signal::{self, SigSet, SigmaskHow, pthread_sigmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::event::{PollFd, PollFlags, poll};
 use switchboard_actors::last_words::Cause;
 use tokio::sync::mpsc;
 
@@ -141,8 +141,8 @@ impl Intent {
     }
 }
 
-/// Blocks the signals that are heard here in this thread and all that it starts from now on, so that only the thread that hears them gets them.
-/// To be called before the process has other threads.
+/// Blocks the signals that are heard here in this thread and all that it starts from now on: they wait in the kernel until they are read there, and no
+/// flood of them keeps a thread from its work. To be called before the process has other threads.
 ///
 /// # Errors
 /// When the system refuses.
@@ -151,20 +151,21 @@ pub fn block() -> io::Result<()> {
 }
 
 fn ours() -> SigSet {
-    SigSet::from_iter([nix::sys::signal::SIGTERM, nix::sys::signal::SIGINT, nix::sys::signal::SIGUSR1, nix::sys::signal::SIGHUP])
+    SigSet::from_iter([signal::SIGTERM, signal::SIGINT, signal::SIGUSR1, signal::SIGHUP])
 }
 
 /// The thread that hears signals.
 #[derive(Debug)]
 pub struct Ear {
-    handle: Handle,
+    /// It hears until this is dropped.
+    open: PipeWriter,
     thread: JoinHandle<()>,
 }
 
 impl Ear {
     /// Hears no more. What came before is told in the [`Intent`]; what comes from now on is pending for the image that this process becomes.
     pub fn close(self) {
-        self.handle.close();
+        drop(self.open);
         _ = self.thread.join(); // one that panicked hears nothing either
     }
 }
@@ -175,33 +176,31 @@ impl Ear {
 /// A first wish to go arms the watchdog here, so that the process ends `within` of it even if the gateway no longer hears anything.
 ///
 /// # Errors
-/// When the system refuses a handler or a thread.
+/// When the system refuses a descriptor or a thread.
 pub fn listen(
     intent: Intent,
     watchdog: Watchdog,
     within: impl Fn() -> Duration + Send + 'static,
     scribe: Scribe,
 ) -> io::Result<(Ear, mpsc::Receiver<Heard>)> {
-    let mut signals = SignalsInfo::<WithOrigin>::new([SIGTERM, SIGINT, SIGUSR1, SIGHUP])?;
-    let handle = signals.handle();
+    let signals = SignalFd::with_flags(&ours(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+    let (closed, open) = std::io::pipe()?;
     let (effects, heard) = mpsc::channel(WAITING);
     let mut listener = Listener { start: Instant::now(), presses: Presses::default(), intent, watchdog, within, scribe, effects };
     let thread = std::thread::Builder::new().name("signals".into()).spawn(move || {
-        if let Err(error) = pthread_sigmask(SigmaskHow::SIG_UNBLOCK, Some(&ours()), None) {
-            tracing::error!(%error, "signals cannot be heard");
-        }
-        for origin in signals.forever() {
-            listener.hear(&origin);
-        }
-        // From here on they are pending in the kernel; what was let in before that is in the pipe.
-        if let Err(error) = block() {
-            tracing::error!(%error, "signals cannot be blocked");
-        }
-        for origin in signals.pending() {
-            listener.hear(&origin);
+        loop {
+            let mut news = [PollFd::new(&signals, PollFlags::IN), PollFd::new(&closed, PollFlags::IN)];
+            _ = poll(&mut news, None); // woken for nothing, it finds nothing
+            let over = !news[1].revents().is_empty();
+            while let Ok(Some(heard)) = signals.read_signal() {
+                listener.hear(&heard);
+            }
+            if over {
+                return;
+            }
         }
     })?;
-    Ok((Ear { handle, thread }, heard))
+    Ok((Ear { open, thread }, heard))
 }
 
 /// What the thread works with.
@@ -216,16 +215,17 @@ struct Listener<W> {
 }
 
 impl<W: Fn() -> Duration> Listener<W> {
-    fn hear(&mut self, origin: &Origin) {
-        let signal = match origin.signal {
-            SIGTERM => Signal::Term,
-            SIGINT => Signal::Int,
-            SIGUSR1 => Signal::Usr1,
+    fn hear(&mut self, heard: &signalfd_siginfo) {
+        let signal = match i32::try_from(heard.ssi_signo).map(signal::Signal::try_from) {
+            Ok(Ok(signal::SIGTERM)) => Signal::Term,
+            Ok(Ok(signal::SIGINT)) => Signal::Int,
+            Ok(Ok(signal::SIGUSR1)) => Signal::Usr1,
             _ => Signal::Hup,
         };
+        let sender = sender(heard);
         for effect in self.presses.step(self.start.elapsed(), signal, self.intent.exit_code().is_some()) {
             match effect {
-                Effect::ExitNow(_) => self.exit_now(signal, origin),
+                Effect::ExitNow(_) => self.exit_now(signal, sender.as_ref()),
                 Effect::Stop(_) | Effect::Restart(_) => {
                     let exit = if matches!(effect, Effect::Stop(_)) { Exit::Done } else { Exit::Restart };
                     // One that joins changes what was wanted, not the time that was granted.
@@ -237,14 +237,14 @@ impl<W: Fn() -> Duration> Listener<W> {
                 Effect::Hurry(_) | Effect::Reload(_) | Effect::Ignored(_) => {}
             }
             // A full channel means that the gateway hangs: the next signal but one ends it.
-            _ = self.effects.try_send(Heard { effect, sender: origin.process.as_ref().map(|process| sender(process).to_string()) });
+            _ = self.effects.try_send(Heard { effect, sender: sender.as_ref().map(ToString::to_string) });
         }
     }
 
-    fn exit_now(&self, signal: Signal, origin: &Origin) {
+    fn exit_now(&self, signal: Signal, sender: Option<&Caller>) {
         let code = self.intent.exit_code().unwrap_or(Exit::Done.code());
-        let signal = match &origin.process {
-            Some(process) => format!("{signal} from {}", sender(process)),
+        let signal = match sender {
+            Some(sender) => format!("{signal} from {sender}"),
             None => signal.to_string(),
         };
         self.scribe.last_word(code, Cause::ThirdSignal { signal });
@@ -252,8 +252,9 @@ impl<W: Fn() -> Duration> Listener<W> {
     }
 }
 
-fn sender(process: &Process) -> Caller {
-    Caller::of(u32::try_from(process.pid).ok(), process.uid)
+/// Who sent a signal; none: the kernel, as for Ctrl-C. A code above zero is the kernel's own (sigaction(2)).
+fn sender(heard: &signalfd_siginfo) -> Option<Caller> {
+    (heard.ssi_code <= 0).then(|| Caller::of(Some(heard.ssi_pid), heard.ssi_uid))
 }
 
 #[cfg(test)]

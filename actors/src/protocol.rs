@@ -31,7 +31,7 @@ use crate::supervision::Ended;
 pub struct Shutdown {
     /// What for.
     pub kind: ShutdownKind,
-    /// How long it may take; `None`: as configured. The shorter wins.
+    /// How long it may take; `None`: as configured or, where it joins another, as that one has it. The shorter wins.
     pub grace: Option<Duration>,
     /// Who wants it.
     pub requested_by: RequestedBy,

@@ -113,13 +113,14 @@ impl Keeper {
     }
 
     fn hear(&self, Heard { effect: signal, sender }: Heard) {
-        let shut_down = |kind, name| {
-            let shutdown = Shutdown { kind, grace: None, requested_by: RequestedBy::Signal(name, sender.clone()), reason: None };
+        let shut_down = |kind, grace, name| {
+            let shutdown = Shutdown { kind, grace, requested_by: RequestedBy::Signal(name, sender.clone()), reason: None };
             self.gateway.supervisor.do_send(shutdown);
         };
         match signal {
-            Effect::Stop(signal) => shut_down(ShutdownKind::Stop, signal.name()),
-            Effect::Restart(signal) => shut_down(ShutdownKind::Restart, signal.name()),
+            // Whoever stops a service by a signal has a limit that was fitted to this grace, however long another was granted.
+            Effect::Stop(signal) => shut_down(ShutdownKind::Stop, Some(self.in_force.now().settings.shutdown.grace), signal.name()),
+            Effect::Restart(signal) => shut_down(ShutdownKind::Restart, None, signal.name()),
             Effect::Hurry(signal) => {
                 tracing::info!(%signal, "hurrying");
                 self.gateway.supervisor.do_send(Hurry);

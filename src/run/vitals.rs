@@ -48,8 +48,14 @@ impl Pulse {
         io.spawn(pulse.clone().feel(status));
         let watched = pulse.clone();
         std::thread::Builder::new().name("heartbeat".into()).spawn(move || {
-            while watched.silent_for() < hung_after || intent.exit_code().is_some() {
+            let mut awake = Instant::now();
+            while watched.silent_for().min(awake.elapsed()) < hung_after || intent.exit_code().is_some() {
+                let before = Instant::now();
                 std::thread::sleep(EVERY);
+                // The whole process stood still, by Ctrl-Z or a freezer: nobody could give a sign, and everybody has the time anew.
+                if before.elapsed() > EVERY * 4 {
+                    awake = Instant::now();
+                }
             }
             scribe.last_word(Exit::Hung.code(), Cause::Hung);
             signal_hook::low_level::exit(i32::from(Exit::Hung.code()));

@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use switchboard_actors::testkit::fake_openai::{Reply, RequestFate};
 use switchboard_actors::testkit::fake_telegram::Fault;
 
-use crate::gateway::{BACK, BOUND, CUT, DOWN, Home, RESTARTING, SAVED};
+use crate::gateway::{BACK, BOUND, CUT, DOWN, Home, RESTARTING, SAVED, until};
 
 /// A drain of a few seconds, and a group in which everybody has a conversation of their own.
 const SHORT: &str = r#"
@@ -195,4 +195,38 @@ fn g27_a_grace_longer_than_the_configured_one_is_waited_for() {
     let joining = home.begin(&["stop"]);
     assert_eq!((stop.ended(), joining.ended(), gateway.ended()), (Some(0), Some(0), Some(0)));
     assert!(home.is_marked(), "nobody was cut");
+}
+
+/// Ctrl-Z and `fg`, or a container that is paused: nobody hung.
+#[test]
+fn g19_a_gateway_that_was_put_to_sleep_goes_on_as_it_wakes_up() {
+    let home = Home::with_demo("[access]\nallow = [\"*\"]\n[supervision]\nhung_after = \"3s\"");
+    let mut gateway = home.start();
+    gateway.signal(Signal::SIGSTOP);
+    let asleep = Instant::now();
+    until("longer than it may be silent", || (asleep.elapsed() > Duration::from_secs(6)).then_some(()));
+    gateway.signal(Signal::SIGCONT);
+    home.telegram.push_text(1, 1, "hello");
+    home.told(1, "You said: hello");
+    // Whoever had looked for a sign of life has had the time to find none.
+    home.telegram.push_text(1, 1, "work for 3s");
+    home.told(1, "Done");
+    assert!(gateway.runs());
+    assert_eq!(gateway.stop(), Some(0));
+}
+
+/// A manager's stop has a limit that was fitted to the configured grace: it knows of no other that an operator granted.
+#[test]
+fn g12_a_signal_shortens_what_an_operator_granted() {
+    let home = Home::with_demo(SHORT);
+    let gateway = home.start();
+    home.telegram.push_text(1, 1, "work for 30m");
+    gateway.wait_for("turn started");
+    let stop = home.begin(&["stop", "--grace", "30m"]);
+    gateway.wait_for("shutdown phase phase=drain");
+    let begun = Instant::now();
+    gateway.signal(Signal::SIGTERM);
+    assert_eq!((gateway.ended(), stop.ended()), (Some(0), Some(0)));
+    assert!(begun.elapsed() < BOUND, "{:?}", begun.elapsed());
+    assert_eq!(home.count(1, DOWN), 1);
 }

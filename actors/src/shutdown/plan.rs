@@ -322,14 +322,13 @@ impl Plan {
         let joined = self.kind.joined_by(kind);
         let changed = joined != self.kind;
         self.kind = joined;
-        let b = &self.budgets;
-        // The shorter wins; what a request does not say is as configured.
-        let drain = grace.unwrap_or(b.grace.max(b.least())).saturating_sub(b.interrupt + b.flush + b.disconnect);
-        let shorter = now + drain + b.interrupt + b.flush + b.disconnect < self.end;
-        if self.phase <= Phase::Drain && (grace.is_some() || shorter) {
-            self.shorten(now, drain, effects);
-        } else if changed {
-            effects.push(Effect::Rephrase { kind: self.kind, until: self.deadline(Phase::Drain) });
+        match grace {
+            Some(grace) if self.phase <= Phase::Drain => {
+                let b = &self.budgets;
+                self.shorten(now, grace.saturating_sub(b.interrupt + b.flush + b.disconnect), effects);
+            }
+            _ if changed => effects.push(Effect::Rephrase { kind: self.kind, until: self.deadline(Phase::Drain) }),
+            _ => {}
         }
     }
 

@@ -173,13 +173,6 @@ fn a_second_request_joins() {
         (1, joined(ShutdownKind::Stop, Some(500)), "stop until 21, wake 21"),
     ];
     check(None, &[("1", true)], BEGIN, steps);
-    // A request that names no grace has the configured one: the manager that sends its SIGTERM knows of no other.
-    let long = vec![
-        (0, running(0), "announce, restart until 593, tell 1, drain, tickets until 593, wake 3"),
-        (0, handed("1"), "wake 593"),
-        (1, joined(ShutdownKind::Stop, None), "stop until 54, wake 54"),
-    ];
-    check(Some(600), &[("1", true)], BEGIN, long);
 }
 
 #[test]
