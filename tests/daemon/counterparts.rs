@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use switchboard_actors::testkit::fake_openai::Reply;
 use switchboard_actors::testkit::fake_telegram::Fault;
 
-use crate::gateway::{BOUND, Home, Life, Page, until};
+use crate::gateway::{BOUND, Home, Page, until};
 use crate::hanging::{BRIEF, CROWD, GRACE, MARGIN};
 
 /// Waits that a test can afford.
@@ -78,7 +78,7 @@ fn g19_g20_a_platform_that_goes_wrong_in_any_way_comes_back_and_nobody_else_noti
     let home = Home::with_model(&format!("{BRIEF}{QUICK}"));
     let gateway = home.start();
     let page = home.browser();
-    let before = peak(&gateway);
+    let before = gateway.peak();
     let cases = ["getUpdates", "sendMessage"].into_iter().flat_map(|method| faults(method).into_iter().map(move |fault| (method, fault)));
     for (chat, (method, fault)) in (1..).zip(cases) {
         goes_wrong(&home, &page, method, &fault, chat);
@@ -98,7 +98,7 @@ fn g19_g20_a_platform_that_goes_wrong_in_any_way_comes_back_and_nobody_else_noti
     }
     home.telegram.push_text(999, 999, "still there?");
     answered(&home, 999, "still there?");
-    let grown = peak(&gateway) - before;
+    let grown = gateway.peak() - before;
     assert!(grown < MOST, "{grown} KiB more");
     assert_eq!(gateway.stop(), Some(0));
     assert!(home.is_marked(), "everything was delivered");
@@ -119,13 +119,6 @@ fn g06_g11_a_platform_that_asks_for_an_hour_holds_no_shutdown_and_gets_its_reply
     home.telegram.fail_always("sendMessage", None);
     let _gateway = home.start();
     home.told(1, "You said: hello");
-}
-
-/// The most memory that a process ever had, in KiB.
-fn peak(gateway: &Life<'_>) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel says so");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
 #[test]
@@ -169,11 +162,11 @@ fn g19_g21_models_that_send_without_end_fill_no_memory() {
     let gateway = home.start();
     home.telegram.push_text(9, 9, "hello");
     home.told(9, "You said: hello");
-    let before = peak(&gateway);
+    let before = gateway.peak();
     for (chat, asked) in (1..).zip(["endless", "one piece", "whole", "page", "refusal"]) {
         home.telegram.push_text(chat, chat, asked);
         home.told(chat, "❌");
-        let grown = peak(&gateway) - before;
+        let grown = gateway.peak() - before;
         assert!(grown < MOST, "{asked}: {grown} KiB more");
     }
     home.telegram.push_text(9, 9, "still there?");
