@@ -4,12 +4,13 @@
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use switchboard_actors::testkit::fake_openai::Reply;
+use switchboard_actors::testkit::fake_openai::{Reply, RequestFate};
 use switchboard_actors::testkit::fake_telegram::Fault;
 
-use crate::gateway::{BOUND, Home, Life, Page, until};
+use crate::gateway::{BOUND, CUT, DOWN, Home, Page, until};
 use crate::hanging::{BRIEF, CROWD, GRACE, MARGIN};
 
+const EVERYBODY: &str = "[access]\nallow = [\"*\"]\n";
 /// Waits that a test can afford.
 const QUICK: &str = r#"
 [connection]
@@ -78,7 +79,7 @@ fn g19_g20_a_platform_that_goes_wrong_in_any_way_comes_back_and_nobody_else_noti
     let home = Home::with_model(&format!("{BRIEF}{QUICK}"));
     let gateway = home.start();
     let page = home.browser();
-    let before = peak(&gateway);
+    let before = gateway.peak();
     let cases = ["getUpdates", "sendMessage"].into_iter().flat_map(|method| faults(method).into_iter().map(move |fault| (method, fault)));
     for (chat, (method, fault)) in (1..).zip(cases) {
         goes_wrong(&home, &page, method, &fault, chat);
@@ -98,7 +99,7 @@ fn g19_g20_a_platform_that_goes_wrong_in_any_way_comes_back_and_nobody_else_noti
     }
     home.telegram.push_text(999, 999, "still there?");
     answered(&home, 999, "still there?");
-    let grown = peak(&gateway) - before;
+    let grown = gateway.peak() - before;
     assert!(grown < MOST, "{grown} KiB more");
     assert_eq!(gateway.stop(), Some(0));
     assert!(home.is_marked(), "everything was delivered");
@@ -121,11 +122,139 @@ fn g06_g11_a_platform_that_asks_for_an_hour_holds_no_shutdown_and_gets_its_reply
     home.told(1, "You said: hello");
 }
 
-/// The most memory that a process ever had, in KiB.
-fn peak(gateway: &Life<'_>) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel says so");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
+#[test]
+fn g11_g19_g20_a_platform_that_asks_a_listener_to_wait_an_hour_is_left_alone_and_holds_up_nobody() {
+    let home = Home::with_model(&format!("{BRIEF}{QUICK}"));
+    let gateway = home.start();
+    let page = home.browser();
+    home.telegram.push_text(1, 1, "hello");
+    home.told(1, "You said: hello");
+    home.telegram.fail_always("getUpdates", Some(Fault::TooMany(Some(3600))));
+    // The poll that waits is answered as it is, and the next one so.
+    home.telegram.push_text(1, 1, "before it is known");
+    until("a listener that waits", || home.status().filter(|status| status["adapters"][0]["state"] != "connected"));
+    let polls = home.telegram.calls("getUpdates").len();
+    home.telegram.push_text(2, 2, "meanwhile");
+    for words in ["one", "two", "three"] {
+        let asked = Instant::now();
+        assert_eq!(page.say(words), 200);
+        page.shown(&format!("You said: {words}"));
+        assert!(asked.elapsed() < CROWD, "{words}: {:?}", asked.elapsed());
+    }
+    assert_eq!(home.get("/readyz").expect("it runs").0, 200, "the page is served");
+    let begun = Instant::now();
+    assert_eq!(gateway.stop(), Some(0));
+    assert!(begun.elapsed() < GRACE + MARGIN + CROWD, "{:?}", begun.elapsed());
+    assert_eq!(home.telegram.calls("getUpdates").len(), polls, "whoever asks to be left alone is");
+    home.telegram.fail_always("getUpdates", None);
+    let _gateway = home.start();
+    home.told(2, "You said: meanwhile");
+    answered(&home, 1, "before it is known");
+}
+
+#[test]
+fn g06_g19_a_chat_that_is_to_wait_an_hour_holds_up_no_other_chat_and_no_shutdown() {
+    let home = Home::with_model(&format!("{BRIEF}{QUICK}"));
+    let gateway = home.start();
+    home.telegram.fail_chat(1, Some(Fault::TooMany(Some(3600))));
+    let tries = || home.telegram.calls("sendMessage").iter().filter(|call| call.parameters["chat_id"] == 1).count();
+    home.telegram.push_text(1, 1, "hello");
+    until("a try", || (tries() == 1).then_some(()));
+    for chat in 2..=4 {
+        let asked = Instant::now();
+        home.telegram.push_text(chat, chat, "hello");
+        home.told(chat, "You said: hello");
+        assert!(asked.elapsed() < CROWD, "{chat}: {:?}", asked.elapsed());
+    }
+    let begun = Instant::now();
+    assert_eq!(gateway.stop(), Some(0));
+    assert!(begun.elapsed() < GRACE + MARGIN + CROWD, "{:?}", begun.elapsed());
+    assert_eq!(tries(), 1, "whoever asks to be left alone is");
+    assert!(!home.is_marked(), "it owes a reply");
+    home.telegram.fail_chat(1, None);
+    let _gateway = home.start();
+    home.told(1, "You said: hello");
+}
+
+/// A model that needs ten seconds for every word.
+fn dripping(more: &str) -> Home {
+    let home = Home::with_model(more);
+    home.model.reply_to("drip", Reply::Drip(Duration::from_millis(50)));
+    home
+}
+
+#[test]
+fn g19_a_model_that_drips_in_the_middle_of_an_event_is_cut_by_the_clock_and_said_so() {
+    const LIMIT: Duration = Duration::from_secs(3);
+    let home = dripping("[access]\nallow = [\"*\"]\n[session]\nturn_limit = \"3s\"\nturn_idle = \"3s\"\n");
+    let gateway = home.start();
+    let before = gateway.peak();
+    let begun = Instant::now();
+    for chat in 1..=10 {
+        home.telegram.push_text(chat, chat, "drip");
+    }
+    home.asked("drip", 10);
+    home.telegram.push_text(99, 99, "hello");
+    home.told(99, "You said: hello");
+    for chat in 1..=10 {
+        home.told(chat, "⏱️");
+    }
+    assert!(begun.elapsed() >= LIMIT, "nobody was cut before: {:?}", begun.elapsed());
+    assert!(begun.elapsed() < LIMIT + 2 * CROWD, "{:?}", begun.elapsed());
+    until("a model that is let go", || home.model.requests().iter().all(|request| request.fate != RequestFate::Open).then_some(()));
+    gateway.expect_small(before);
+    assert_eq!(gateway.stop(), Some(0));
+    assert!(home.is_marked());
+}
+
+#[test]
+fn g11_a_model_that_drips_in_the_middle_of_an_event_does_not_hold_a_shutdown() {
+    let home = dripping(BRIEF);
+    let gateway = home.start();
+    home.telegram.push_text(1, 1, "drip");
+    home.asked("drip", 1);
+    let begun = Instant::now();
+    assert_eq!(gateway.stop(), Some(0));
+    assert!(begun.elapsed() < GRACE + MARGIN + CROWD, "{:?}", begun.elapsed());
+    assert_eq!(home.count(1, DOWN), 1);
+    let _gateway = home.start();
+    home.told(1, CUT);
+}
+
+/// What is said in one chat, faster than anybody reads.
+const FLOOD: i64 = 30_000;
+
+#[test]
+fn g19_g21_a_flood_in_one_chat_delays_no_other_and_fills_no_memory() {
+    const WAVE: i64 = 1_000;
+    let home = Home::with_model(EVERYBODY);
+    let gateway = home.launch("info");
+    gateway.wait_for("ready instance=");
+    let page = home.browser();
+    home.telegram.push_text(1, 1, "hello");
+    home.told(1, "You said: hello");
+    let before = gateway.peak();
+    for wave in 1..=FLOOD / WAVE {
+        let asked = Instant::now();
+        for number in 0..WAVE {
+            home.telegram.push_text(1, 1, &format!("flood {wave} {number}"));
+        }
+        // A page has a way of its own; before a chat of the same bot Telegram may put what is left of the wave.
+        assert_eq!(page.say(&format!("page {wave}.")), 200);
+        page.shown(&format!("You said: page {wave}."));
+        assert!(asked.elapsed() < CROWD, "page {wave}: {:?}", asked.elapsed());
+        let (chat, asked) = (100 + wave, Instant::now());
+        home.telegram.push_text(chat, chat, "hello");
+        home.told(chat, "You said: hello");
+        assert!(asked.elapsed() < CROWD, "chat {chat}: {:?}", asked.elapsed());
+    }
+    until("nothing to confirm", || home.telegram.unconfirmed().is_empty().then_some(()));
+    gateway.expect_small(before);
+    let told = home.telegram.texts_in(1);
+    assert!(told.len() < 1_000, "{} answers to a flood", told.len());
+    assert!(told.iter().any(|text| text.starts_with("🚦")), "it is said: {told:?}");
+    assert_eq!(gateway.stop(), Some(0));
+    assert!(home.is_marked());
 }
 
 #[test]
@@ -136,6 +265,7 @@ fn g19_a_model_that_drips_is_cut_by_the_clock_and_said_so() {
     // Progress that is none: not a word, and never an end.
     home.model.reply_to("nothing", Reply::Stream(vec![String::new(); 1000], Duration::from_millis(300)));
     let gateway = home.start();
+    let before = gateway.peak();
     home.telegram.push_text(1, 1, "drip");
     home.telegram.push_text(2, 2, "nothing");
     home.telegram.push_text(3, 3, "hello");
@@ -150,6 +280,7 @@ fn g19_a_model_that_drips_is_cut_by_the_clock_and_said_so() {
             telegram.texts_in(chat).iter().any(|text| text == "You said: and now?").then_some(())
         });
     }
+    gateway.expect_small(before);
     assert_eq!(gateway.stop(), Some(0));
 }
 
@@ -169,11 +300,11 @@ fn g19_g21_models_that_send_without_end_fill_no_memory() {
     let gateway = home.start();
     home.telegram.push_text(9, 9, "hello");
     home.told(9, "You said: hello");
-    let before = peak(&gateway);
+    let before = gateway.peak();
     for (chat, asked) in (1..).zip(["endless", "one piece", "whole", "page", "refusal"]) {
         home.telegram.push_text(chat, chat, asked);
         home.told(chat, "❌");
-        let grown = peak(&gateway) - before;
+        let grown = gateway.peak() - before;
         assert!(grown < MOST, "{asked}: {grown} KiB more");
     }
     home.telegram.push_text(9, 9, "still there?");

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use nix::sys::signal::Signal;
 
-use crate::gateway::{Home, Page, is_here, until};
+use crate::gateway::{Home, Life, Page, is_here, until};
 use crate::hanging::{BRIEF, CROWD, GRACE, MARGIN};
 use crate::recording::expect_end;
 use crate::tracer::Tracer;
@@ -19,9 +19,9 @@ const EIO: &str = "error=EIO";
 /// What a disk says that the system made read-only, having found it broken.
 const READ_ONLY: &str = "error=EROFS";
 
-/// Nobody waits long for a refusal, and what is cut runs again by itself.
+/// Nobody waits long for a refusal or for the next try, and what is cut runs again by itself.
 fn home() -> Home {
-    let home = Home::with_demo(&format!("{BRIEF}[recovery]\npolicy = \"resume\"\n"));
+    let home = Home::with_demo(&format!("{BRIEF}[recovery]\npolicy = \"resume\"\n[ledger]\nretry_most = \"1s\"\n"));
     home.rewrite(&[("\n\n[agents.default]", "\nhttp.accept_limit = \"2s\"\n\n[agents.default]")]);
     home
 }
@@ -106,6 +106,7 @@ fn ill_for_a_while(calls: &str, fate: &str) {
     sayer.say_until_confirmed();
     let files = files(&home);
     let paths = files.each_ref().map(PathBuf::as_path);
+    let before = gateway.peak();
     let Some(tracer) = Tracer::inject(&gateway, calls, fate, &paths) else { return };
     sayer.say_until_refused();
     until("two tries in vain", || (gateway.logged("ledger cannot commit") >= 3).then_some(()));
@@ -114,6 +115,7 @@ fn ill_for_a_while(calls: &str, fate: &str) {
     expect_ready(&home);
     sayer.say_until_confirmed();
     sayer.expect_all_answered();
+    gateway.expect_small(before);
     assert_eq!(gateway.stop(), Some(0));
     assert!(home.is_marked(), "in the end everything was written");
     let _gateway = home.start();
@@ -145,8 +147,10 @@ fn ill_to_the_end(calls: &str, fate: &str) {
     sayer.say_until_confirmed();
     let files = files(&home);
     let paths = files.each_ref().map(PathBuf::as_path);
+    let before = gateway.peak();
     let Some(tracer) = Tracer::inject(&gateway, calls, fate, &paths) else { return };
     sayer.say_until_refused();
+    gateway.expect_small(before);
     let begun = Instant::now();
     gateway.signal(Signal::SIGTERM);
     assert_eq!(tracer.ended(gateway), Some(0), "as was wanted, whatever it came to");
@@ -208,6 +212,7 @@ fn g11_g25_a_slow_disk_is_slow_and_nothing_else() {
     let home = home();
     let gateway = home.start();
     let mut sayer = Sayer::new(&home);
+    let before = gateway.peak();
     let Some(tracer) = Tracer::inject(&gateway, SYNCS, "delay_exit=300000", &[]) else { return };
     for _ in 0..5 {
         assert_eq!(sayer.say().0, 200);
@@ -215,6 +220,7 @@ fn g11_g25_a_slow_disk_is_slow_and_nothing_else() {
         assert_eq!(home.get("/readyz").expect("it runs").0, 200, "late is not ill");
     }
     sayer.expect_all_answered();
+    gateway.expect_small(before);
     let begun = Instant::now();
     gateway.signal(Signal::SIGTERM);
     let code = tracer.ended(gateway);
@@ -228,8 +234,10 @@ fn g11_g28_a_disk_that_hangs_ends_with_the_watchdog() {
     let gateway = home.start();
     let mut sayer = Sayer::new(&home);
     sayer.say_until_confirmed();
+    let before = gateway.peak();
     let Some(tracer) = Tracer::inject(&gateway, SYNCS, "delay_enter=600000000", &[]) else { return };
     sayer.say_until_refused();
+    gateway.expect_small(before);
     let begun = Instant::now();
     gateway.signal(Signal::SIGTERM);
     let code = tracer.ended(gateway);
@@ -290,8 +298,9 @@ fn g01_g25_a_full_disk_is_said_and_nothing_that_was_accepted_is_lost() {
     let home = Home::with_demo("");
     home.rewrite(&[("\n\n[agents.default]", "\nhttp.accept_limit = \"2s\"\n\n[agents.default]")]);
     let state = home.path().join("state");
-    let Some(disk) = Mount::small(&state, 2 << 20) else { return };
+    let Some(disk) = Mount::small(&state, SMALL) else { return };
     let gateway = home.start();
+    let before = gateway.peak();
     let page = home.browser();
     assert_eq!(page.say("before"), 200);
     page.shown("You said: before");
@@ -323,8 +332,122 @@ fn g01_g25_a_full_disk_is_said_and_nothing_that_was_accepted_is_lost() {
     let shown = page.shown("You said: after");
     let answered = |words: &String| shown.iter().any(|line| line.starts_with("You said: ") && line.contains(words.as_str()));
     assert!(accepted.iter().all(answered), "of {} accepted: {shown:?}", accepted.len());
+    gateway.expect_small(before);
     assert_eq!(gateway.stop(), Some(0));
     drop(disk);
+}
+
+/// Fills the disk until nothing is confirmed any more, tries to come back are in vain, and the readiness names the ledger.
+#[track_caller]
+fn fill_up(home: &Home, gateway: &Life<'_>, sayer: &mut Sayer<'_>, ballast: &Path) {
+    let refused = until("a message that is not confirmed", || {
+        fill(ballast);
+        Some(sayer.say()).filter(|answer| answer.0 != 200)
+    });
+    assert_eq!((refused.0, refused.1.is_some()), (503, true), "with a time to come again");
+    // What it let go of while it was opened again is no room to live in.
+    tries_in_vain(gateway, ballast);
+    expect_unready(home);
+}
+
+/// Waits for three more, on a disk that stays full.
+#[track_caller]
+fn tries_in_vain(gateway: &Life<'_>, ballast: &Path) {
+    let before = gateway.logged("ledger cannot commit");
+    until("three tries in vain", || {
+        fill(ballast);
+        (gateway.logged("ledger cannot commit") >= before + 3).then_some(())
+    });
+}
+
+/// The size of a small disk.
+const SMALL: u64 = 2 << 20;
+
+#[test]
+fn g08_g11_g28_a_gateway_whose_disk_is_full_goes_down_in_time_and_not_clean() {
+    let home = home();
+    let state = home.path().join("state");
+    let Some(_disk) = Mount::small(&state, SMALL) else { return };
+    let ballast = state.join("ballast");
+    let gateway = home.start();
+    let before = gateway.peak();
+    let mut sayer = Sayer::new(&home);
+    sayer.say_until_confirmed();
+    fill_up(&home, &gateway, &mut sayer, &ballast);
+    gateway.expect_small(before);
+    let begun = Instant::now();
+    assert_eq!(gateway.stop(), Some(0), "as was wanted, whatever it came to");
+    assert!(begun.elapsed() < GRACE + MARGIN + CROWD, "{:?}", begun.elapsed());
+    assert!(!home.is_marked(), "what could not be written is no clean end");
+    std::fs::remove_file(&ballast).expect("ours");
+    let gateway = home.start();
+    sayer.expect_all_answered();
+    sayer.say_until_confirmed();
+    assert_eq!(gateway.stop(), Some(0));
+    assert!(home.is_marked(), "in the end everything was written");
+}
+
+#[test]
+fn g01_g22_a_start_on_a_full_disk_says_so_and_loses_nothing_that_was_confirmed() {
+    let home = home();
+    let state = home.path().join("state");
+    let Some(_disk) = Mount::small(&state, SMALL) else { return };
+    let ballast = state.join("ballast");
+    let gateway = home.start();
+    let mut sayer = Sayer::new(&home);
+    sayer.say_until_confirmed();
+    fill_up(&home, &gateway, &mut sayer, &ballast);
+    gateway.kill();
+    fill(&ballast);
+    let mut gateway = home.launch("debug");
+    // Either there is not even room to open the ledger, or it is open and cannot take anything in.
+    let ended = until("its end, or its word", || {
+        fill(&ballast);
+        let word = home.get("/readyz");
+        assert!(word.as_ref().is_none_or(|(status, _)| *status != 200), "not able to serve: {word:?}");
+        let runs = gateway.runs();
+        (!runs || word.is_some_and(|(_, text)| text.contains("ledger"))).then_some(!runs)
+    });
+    if ended {
+        assert_eq!(gateway.ended(), Some(73));
+        assert!(home.everything().contains(&state.display().to_string()), "the place is named");
+        std::fs::remove_file(&ballast).expect("ours");
+        gateway = home.start();
+    } else {
+        tries_in_vain(&gateway, &ballast);
+        expect_unready(&home);
+        std::fs::remove_file(&ballast).expect("ours");
+        expect_ready(&home);
+    }
+    sayer.say_until_confirmed();
+    sayer.expect_all_answered();
+    assert_eq!(gateway.stop(), Some(0));
+    assert!(home.is_marked());
+}
+
+#[test]
+fn g01_g03_a_message_that_comes_while_the_disk_is_full_stays_with_its_platform() {
+    let home = home();
+    let state = home.path().join("state");
+    let Some(_disk) = Mount::small(&state, SMALL) else { return };
+    let ballast = state.join("ballast");
+    let gateway = home.start();
+    let mut sayer = Sayer::new(&home);
+    sayer.say_until_confirmed();
+    home.telegram.push_text(1, 1, "before");
+    home.told(1, "You said: before");
+    until("nothing to confirm", || home.telegram.unconfirmed().is_empty().then_some(()));
+    fill_up(&home, &gateway, &mut sayer, &ballast);
+    let update = home.telegram.push_text(1, 1, "while it is full");
+    tries_in_vain(&gateway, &ballast);
+    assert_eq!(home.telegram.unconfirmed(), [update], "nobody wrote it down");
+    std::fs::remove_file(&ballast).expect("ours");
+    home.told(1, "You said: while it is full");
+    until("its confirmation", || home.telegram.unconfirmed().is_empty().then_some(()));
+    assert_eq!(home.count(1, "You said: while it is full"), 1);
+    sayer.expect_all_answered();
+    assert_eq!(gateway.stop(), Some(0));
+    assert!(home.is_marked());
 }
 
 /// Takes all the room there is.

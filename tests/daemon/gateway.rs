@@ -31,6 +31,9 @@ pub(crate) const API_KEY: &str = "sk-hidden-key-of-the-model";
 /// Below the ports that systems give out by themselves, so that nobody gets ours while its gateway is away.
 const PORTS: std::ops::Range<u16> = 12_000..32_000;
 
+/// What a fault below or beside a gateway may add to its memory at most, in KiB.
+const FAULT: u64 = 32 << 10;
+
 /// The beginnings of what the gateway says.
 pub(crate) const DOWN: &str = "⚠️ Gateway shutting down — ";
 pub(crate) const RESTARTING: &str = "⚠️ Gateway restarting — ";
@@ -329,6 +332,20 @@ impl Life<'_> {
     /// Whether it still runs.
     pub(crate) fn runs(&mut self) -> bool {
         self.child.try_wait().expect("our child").is_none()
+    }
+
+    /// The most memory that it ever had, in KiB.
+    pub(crate) fn peak(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel says so");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    /// Its peak grew by no more than a fault may cost.
+    #[track_caller]
+    pub(crate) fn expect_small(&self, before: u64) {
+        let grown = self.peak() - before;
+        assert!(grown < FAULT, "{grown} KiB more");
     }
 
     /// Stops it as a service manager does; its code.

@@ -1,12 +1,13 @@
 //! What hangs: agents that never yield, and platforms that never answer.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use switchboard_actors::testkit::fake_openai::Reply;
 use switchboard_actors::testkit::fake_telegram::Fault;
 
-use crate::gateway::{CUT, DOWN, Home, until};
+use crate::gateway::{BOUND, CUT, DOWN, Home, Life, until};
 use crate::recording::expect_end;
 use crate::tracer::Tracer;
 
@@ -32,10 +33,12 @@ margin = "2s"
 fn g11_agents_that_never_yield_do_not_hold_a_shutdown() {
     let home = Home::with_demo(BRIEF);
     let gateway = home.start();
+    let before = gateway.peak();
     for chat in 1..=4 {
         home.telegram.push_text(chat, chat, "block for 60s");
     }
     until("four tasks", || home.status().filter(|status| status["turns_running"] == 4));
+    gateway.expect_small(before);
     let begun = Instant::now();
     gateway.signal(Signal::SIGTERM);
     assert_eq!(gateway.ended(), Some(0));
@@ -58,6 +61,7 @@ fn abandoned(home: &Home) -> Option<String> {
 fn g19_agents_that_ignore_being_dropped_hold_up_nobody_and_in_the_end_cost_a_restart() {
     let home = Home::with_demo(&format!("{BRIEF}[runs]\nabandon_after = \"200ms\"\nmax_abandoned = 2\n"));
     let gateway = home.start();
+    let before = gateway.peak();
     for chat in 1..=3 {
         home.telegram.push_text(chat, chat, "block for 60s");
         until("its task", || home.status().filter(|status| status["turns_running"] == 1));
@@ -72,6 +76,7 @@ fn g19_agents_that_ignore_being_dropped_hold_up_nobody_and_in_the_end_cost_a_res
                 home.telegram.push_text(other, other, "hello");
                 home.told(other, "You said: ");
             }
+            gateway.expect_small(before);
         }
     }
     // The third is one too many: only a new process gets the threads back.
@@ -104,6 +109,48 @@ fn g06_g11_a_platform_that_hangs_holds_up_neither_the_shutdown_nor_the_page() {
     home.told(1, CUT);
     assert_eq!(home.count(1, DOWN), 0, "what was cut while being sent is not said again");
     page.shown(CUT);
+}
+
+/// The runtimes of connections and agents, the ledger's writer, and the arbiter of the HTTP server, by the names of their threads.
+const KINDS: [&str; 4] = ["io", "agent", "ledger", "actix-rt|"];
+/// What such a thread does whenever it has nothing else to do.
+const RESTS: &str = "epoll_wait,epoll_pwait,futex";
+
+/// The first thread of a kind.
+fn thread(gateway: &Life<'_>, kind: &str) -> u32 {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", gateway.pid())).expect("it runs").flatten().map(|task| task.path());
+    let of_kind = |path: &PathBuf| std::fs::read_to_string(path.join("comm")).is_ok_and(|name| name.starts_with(kind));
+    let id = |path: PathBuf| path.file_name()?.to_str()?.parse().ok();
+    tasks.filter(of_kind).find_map(id).expect("a thread of each kind")
+}
+
+#[test]
+fn g11_a_blocked_thread_of_any_kind_does_not_hold_a_shutdown() {
+    std::thread::scope(|scope| KINDS.into_iter().for_each(|kind| _ = scope.spawn(move || blocked(kind))));
+}
+
+/// A gateway of which one thread of this kind is blocked goes down in time, and what it had confirmed is answered, then or later.
+fn blocked(kind: &str) {
+    let home = Home::with_model(&format!("{BRIEF}[recovery]\npolicy = \"resume\"\n"));
+    home.model.reply_to("endless", Reply::Never);
+    let gateway = home.start();
+    let page = home.browser();
+    assert_eq!(page.say("hello"), 200);
+    page.shown("You said: hello");
+    home.telegram.push_text(1, 1, "endless");
+    home.asked("endless", 1);
+    let Some(tracer) = Tracer::block_thread(thread(&gateway, kind), RESTS) else { return };
+    home.telegram.push_text(2, 2, "at the last moment");
+    let begun = Instant::now();
+    gateway.signal(Signal::SIGTERM);
+    assert_eq!(tracer.ended(gateway), Some(0), "{kind}: the intent");
+    assert!(begun.elapsed() < GRACE + MARGIN + CROWD, "{kind}: {:?}", begun.elapsed());
+    let _gateway = home.start();
+    home.telegram.wait_for(&format!("an answer ({kind})"), BOUND, |telegram| {
+        telegram.texts_in(2).iter().any(|text| text.contains("You said: at the last moment")).then_some(())
+    });
+    assert!(home.count(2, "You said: ") <= 1, "{kind}: said twice without a mark");
+    home.asked("endless", 2);
 }
 
 /// What an arbiter's thread does whenever it has nothing else to do: from the next time on it does not come back from it. Such a thread answers

@@ -70,6 +70,8 @@ pub enum Reply {
     Echo,
     /// These pieces, with this time before each, a finish reason and `[DONE]`.
     Stream(Vec<String>, Duration),
+    /// As [`Echo`](Reply::Echo), byte by byte, with this time before each: mostly in the middle of an event.
+    Drip(Duration),
     /// These pieces at once, then the connection is closed without an end.
     CutAfter(Vec<String>),
     /// These pieces at once, then silence.

@@ -48,6 +48,7 @@ async fn answer(state: Shared, request: Request<Incoming>) -> io::Result<Respons
             streamed(open, echo(&said), Duration::ZERO, End::Proper)
         }
         Reply::Stream(pieces, every) => streamed(open, pieces, every, End::Proper),
+        Reply::Drip(every) => dripped(open, &echo(&said), every),
         Reply::CutAfter(pieces) => streamed(open, pieces, Duration::ZERO, End::Cut),
         Reply::StallAfter(pieces) => streamed(open, pieces, Duration::ZERO, End::Stall),
         Reply::Body(kind, body) => open.over().then(|| whole(200, kind, body)),
@@ -115,7 +116,7 @@ fn streamed(open: Open, pieces: Vec<String>, every: Duration, end: End) -> io::R
         // Over when its last words are written: what the client does then is its own business.
         End::Proper => stream::once(async move {
             drop(open.over());
-            Ok(format!("{}data: [DONE]\n\n", event(&json!({}), Some("stop"))))
+            Ok(proper_end())
         })
         .boxed(),
         End::Cut => stream::once(async move {
@@ -132,8 +133,28 @@ fn streamed(open: Open, pieces: Vec<String>, every: Duration, end: End) -> io::R
         .boxed(),
     };
     let frames = first.chain(pieces).chain(last).map(|text| text.map(|text| Frame::data(Bytes::from(text))));
-    let body = StreamBody::new(frames);
-    Response::builder().header("Content-Type", "text/event-stream").body(body.boxed_unsync()).map_err(io::Error::other)
+    events(StreamBody::new(frames).boxed_unsync())
+}
+
+fn dripped(open: Open, pieces: &[String], every: Duration) -> io::Result<Response<Body>> {
+    let text: String = pieces.iter().map(|piece| event(&json!({ "content": piece }), None)).collect();
+    let bytes = stream::iter(text.into_bytes()).then(move |byte| async move {
+        tokio::time::sleep(every).await;
+        Ok(Frame::data(Bytes::from(vec![byte])))
+    });
+    let last = stream::once(async move {
+        drop(open.over());
+        Ok::<_, io::Error>(Frame::data(Bytes::from(proper_end())))
+    });
+    events(StreamBody::new(bytes.chain(last)).boxed_unsync())
+}
+
+fn events(body: Body) -> io::Result<Response<Body>> {
+    Response::builder().header("Content-Type", "text/event-stream").body(body).map_err(io::Error::other)
+}
+
+fn proper_end() -> String {
+    format!("{}data: [DONE]\n\n", event(&json!({}), Some("stop")))
 }
 
 /// One chunk of <https://platform.openai.com/docs/api-reference/chat-streaming/streaming>.
