@@ -18,7 +18,7 @@ const NARROWEST: usize = 30;
 const HEAD: [&str; 5] = ["STARTED (UTC)", "LASTED", "VERSION", "EXIT", "HOW IT ENDED"];
 
 /// The lives as a table.
-pub(super) fn table(lives: &[Life]) -> String {
+pub fn table(lives: &[Life]) -> String {
     if lives.is_empty() {
         return "No gateway has lived yet.\n".into();
     }

@@ -8,11 +8,13 @@ use switchboard_actors::testkit::fuzz::{Change, Target, changed};
 
 #[path = "../../fuzz/src/config.rs"]
 mod config;
+#[path = "../../fuzz/src/remains.rs"]
+mod remains;
 #[path = "../../fuzz/src/request.rs"]
 mod request;
 
 /// Every target, by the name of its corpus.
-const TARGETS: [(&str, Target); 2] = [("config", config::one_config), ("request", request::one_request)];
+const TARGETS: [(&str, Target); 3] = [("config", config::one_config), ("request", request::one_request), ("remains", remains::one_remains)];
 
 fn corpus(name: &str) -> Vec<Vec<u8>> {
     let pieces = switchboard_actors::testkit::fuzz::corpus(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name));
