@@ -1,8 +1,8 @@
 //! What comes from outside as text, and what must hold whatever it says: one function per target, for a fuzzer (`fuzz/`) and for the tests below,
 //! which play every target over the corpus in `fuzz/corpus/` and over random changes of it.
 //!
-//! A target panics when a promise is broken; that some input is refused is never a fault. The daemon's own input, the configuration, has its target
-//! beside the fuzzer (`fuzz/src/config.rs`).
+//! A target panics when a promise is broken; that some input is refused is never a fault. The daemon's own input has its targets beside the fuzzer
+//! (`fuzz/src/`).
 
 mod answer;
 mod bytes;
