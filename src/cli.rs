@@ -4,7 +4,7 @@
 //! running gateway over its control socket.
 
 mod ask;
-mod history;
+pub mod history;
 mod restart;
 mod service;
 mod tables;

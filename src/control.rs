@@ -288,21 +288,26 @@ pub trait Handle: Send + Sync + 'static {
     fn handle(&self, request: Request, caller: &Caller) -> BoxFuture<'static, Response>;
 }
 
-/// A request as it is written.
+/// A request as it is written: the line that a client sends.
 #[derive(Debug, Serialize, Deserialize)]
-struct Envelope {
+pub struct Envelope {
     v: u32,
     #[serde(flatten)]
     request: serde_json::Value,
 }
 
 impl Envelope {
-    fn write(request: &Request) -> String {
+    /// The line of a request, with its end.
+    pub fn write(request: &Request) -> String {
         let request = serde_json::to_value(request).expect("requests are plain data");
         serde_json::to_string(&Envelope { v: VERSION, request }).expect("requests are plain data") + "\n"
     }
 
-    fn read(line: &[u8]) -> Result<Request, String> {
+    /// Reads a line, with or without its end.
+    ///
+    /// # Errors
+    /// When it is no request of this version, in words for the client.
+    pub fn read(line: &[u8]) -> Result<Request, String> {
         let envelope: Envelope = serde_json::from_slice(line).map_err(|error| format!("this is not a request: {error}"))?;
         if envelope.v != VERSION {
             return Err(format!("this gateway speaks version {VERSION} of the protocol, not {}; use its own `switchboard`", envelope.v));

@@ -32,4 +32,5 @@ pub mod trial;
 pub mod unit;
 pub mod update;
 pub mod upkeep;
+pub mod utc;
 pub mod watchdog;

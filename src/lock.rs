@@ -9,11 +9,13 @@ use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use nix::libc::O_NOFOLLOW;
 use serde::{Deserialize, Serialize};
 
 use crate::state_dir::{StateDir, Unusable};
+use crate::utc;
 
 /// Held as long as it lives.
 #[derive(Debug)]
@@ -30,7 +32,7 @@ pub struct Owner {
 
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "pid {}, since {}", self.pid, since(self.since))
+        write!(f, "pid {}, since {}", self.pid, utc::in_words(Duration::from_secs(self.since)))
     }
 }
 
@@ -120,11 +122,6 @@ fn now() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// A time in seconds since 1970, to read.
-fn since(secs: u64) -> String {
-    humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + std::time::Duration::from_secs(secs)).to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,6 +156,16 @@ mod tests {
         std::os::unix::fs::symlink(&victim, state.lock()).expect("writable");
         assert!(matches!(InstanceLock::take(&state), Err(LockError::Unusable(_))));
         assert_eq!(std::fs::read(&victim).expect("readable"), b"secret");
+    }
+
+    #[test]
+    fn g22_a_live_owner_that_says_an_absurd_time_is_named_all_the_same() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let state = StateDir::open(dir.path()).expect("ours");
+        let _held = InstanceLock::take(&state).expect("free");
+        std::fs::write(state.lock(), format!(r#"{{"pid":7,"since":{}}}"#, u64::MAX)).expect("writable");
+        let error = InstanceLock::take(&state).expect_err("held").to_string();
+        assert!(error.contains("(pid 7, since 9999-12-31T23:59:59Z)"), "{error}");
     }
 
     #[test]

@@ -23,6 +23,8 @@ use proof::{Event, Failure, Gateway, Limits, Proof, Sighting, Step, UnitView, Vi
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How long a gateway that must go for the retry may take, beside its own word on that.
 const LEAVE_AT_LEAST: Duration = Duration::from_secs(10);
+/// Nobody watches longer.
+const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 
 /// What a restart came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,9 +71,9 @@ pub fn prove(sockets: &Sockets, origin: &Origin, limits: Limits, enough: &dyn Fn
     }
 }
 
-/// The times within which a gateway that goes down `within` so long must be back.
+/// The times within which a gateway that goes down `within` so long must be back. Whoever named them, none is longer than a year: a moment must come of it.
 pub fn limits(within: Duration, start: Duration, dwell: Duration) -> Limits {
-    Limits { leave: within.max(LEAVE_AT_LEAST), start, dwell }
+    Limits { leave: within.clamp(LEAVE_AT_LEAST, LONGEST), start: start.min(LONGEST), dwell: dwell.min(LONGEST) }
 }
 
 /// Who works, since when: counts beyond the first few.

@@ -1,21 +1,24 @@
 //! What `history` prints: a line for each life, the newest first, and what belongs to it below; no wider than a terminal.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use switchboard_actors::clock::Wall;
 use switchboard_actors::texts::spoken;
 
 use crate::foreign::one_line;
 use crate::history::{Life, State};
+use crate::utc;
 
 /// No line is longer; but for a word that is.
 const WIDTH: usize = 100;
+/// No version is longer that was not spoilt.
+const VERSION: usize = 64;
 /// The last column is never narrower.
 const NARROWEST: usize = 30;
 const HEAD: [&str; 5] = ["STARTED (UTC)", "LASTED", "VERSION", "EXIT", "HOW IT ENDED"];
 
 /// The lives as a table.
-pub(super) fn table(lives: &[Life]) -> String {
+pub fn table(lives: &[Life]) -> String {
     if lives.is_empty() {
         return "No gateway has lived yet.\n".into();
     }
@@ -45,7 +48,8 @@ fn facts(life: &Life) -> [String; 4] {
         (State::Runs | State::FalseStart, _) => "-".into(),
     };
     let code = life.code.map_or_else(|| "-".into(), |code| code.to_string());
-    [moment(life.started), lasted, one_line(&life.version), code]
+    let version = one_line(&life.version).chars().take(VERSION).collect();
+    [moment(life.started), lasted, version, code]
 }
 
 /// What is told of a life, in lines: how it ended, what it said itself, who asked for it.
@@ -75,8 +79,8 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
 }
 
 fn moment(at: Wall) -> String {
-    let at = UNIX_EPOCH + Duration::from_millis(u64::try_from(at.0).unwrap_or_default());
-    humantime::format_rfc3339_seconds(at).to_string().replace('T', " ").replace('Z', "")
+    let since_1970 = Duration::from_millis(u64::try_from(at.0).unwrap_or_default());
+    utc::in_words(since_1970).replace('T', " ").replace('Z', "")
 }
 
 #[cfg(test)]
@@ -126,5 +130,17 @@ STARTED (UTC)        LASTED   VERSION  EXIT  HOW IT ENDED
         assert_eq!(told, expected, "{told}");
         assert!(told.lines().all(|line| line.chars().count() <= WIDTH), "{told}");
         assert_eq!(table(&[]), "No gateway has lived yet.\n");
+    }
+
+    #[test]
+    fn g28_a_life_that_a_spoilt_row_tells_of_is_told_all_the_same() {
+        let spoilt = |started| Life {
+            started: Wall(started),
+            version: "x".repeat(70_000),
+            lasted_millis: Some(u64::MAX),
+            ..life(State::Ended, "killed while serving")
+        };
+        let told = table(&[spoilt(i64::MAX), spoilt(i64::MIN)]);
+        assert!(told.contains("9999-12-31 23:59:59") && told.contains("1970-01-01 00:00:00"), "{told}");
     }
 }

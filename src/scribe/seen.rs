@@ -19,9 +19,9 @@ pub(super) fn read(path: &Path, invocation: &str) -> Option<LastWords> {
     Some(LastWords { at: Wall(i64::try_from(at.as_millis()).ok()?), code, phase: None, cause })
 }
 
-/// The line: invocation, `$SERVICE_RESULT`, `$EXIT_CODE`, `$EXIT_STATUS`.
+/// The line: invocation, `$SERVICE_RESULT`, `$EXIT_CODE`, `$EXIT_STATUS`. Without its end it was torn, and may say another code than the manager saw.
 fn parse(line: &str, invocation: &str) -> Option<(Option<u8>, Cause)> {
-    let words: Vec<&str> = line.split_whitespace().collect();
+    let words: Vec<&str> = line.strip_suffix('\n')?.split_whitespace().collect();
     let [id, result, how, status] = words[..] else { return None };
     let plain = |word: &str| word.len() <= 32 && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
     if id != invocation || !plain(result) || !plain(status) {
@@ -51,10 +51,12 @@ mod tests {
         check("abd timeout killed KILL\n", None);
         check("abc timeout killed\n", None);
         check("abc start-limit-hit  \n", None);
-        check("abc timeout killed KILL and more", None);
-        check("abc time\u{1b}out killed KILL", None);
-        check("abc exit-code exited 700", None);
-        check("abc signal killed 9", None);
+        check("abc timeout killed KILL and more\n", None);
+        check("abc time\u{1b}out killed KILL\n", None);
+        check("abc exit-code exited 700\n", None);
+        check("abc exit-code exited 7", None);
+        check("abc signal killed 9\n", None);
         check("", None);
+        check("\n", None);
     }
 }

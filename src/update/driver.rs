@@ -80,7 +80,7 @@ impl Driver<'_> {
                     "the old version cannot read what the new one makes of the ledger: it is proved on a copy, hearing and saying nothing",
                 );
                 // By then we have decided, or are gone.
-                let keep_after = self.limits.start + self.limits.dwell;
+                let keep_after = self.limits.start.saturating_add(self.limits.dwell);
                 let keep_after_millis = u64::try_from(keep_after.as_millis()).unwrap_or(u64::MAX);
                 let terms = Terms { version: entry.update.plan.to.to_string(), keep_after_millis };
                 trial.arm(&terms).map_err(|error| error.to_string())

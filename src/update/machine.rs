@@ -291,13 +291,13 @@ impl Update {
             Stage::Snapshot | Stage::Arm => Ok(Stage::Tidy { outcome: Outcome::Untouched { reason } }),
             Stage::Switch if self.plan.on_trial() => Ok(Stage::Undo { reason }),
             Stage::Switch => Ok(Stage::SwitchBack { reason }),
-            Stage::Prove { failed } if failed + 1 < TRIES => Ok(Stage::Prove { failed: failed + 1 }),
+            Stage::Prove { failed } if *failed < TRIES - 1 => Ok(Stage::Prove { failed: failed + 1 }),
             Stage::Prove { .. } if self.plan.on_trial() => Ok(Stage::Undo { reason }),
             Stage::Prove { .. } => Ok(Stage::SwitchBack { reason }),
             // Somebody undid it, or the disk refuses; what was decided shows when it is undone.
             Stage::Keep => Ok(Stage::Undo { reason }),
-            Stage::Serve { failed } if failed + 1 < TRIES => Ok(Stage::Serve { failed: failed + 1 }),
-            Stage::ProveBack { reason: first, failed } if failed + 1 < TRIES => {
+            Stage::Serve { failed } if *failed < TRIES - 1 => Ok(Stage::Serve { failed: failed + 1 }),
+            Stage::ProveBack { reason: first, failed } if *failed < TRIES - 1 => {
                 Ok(Stage::ProveBack { reason: first.clone(), failed: failed + 1 })
             }
             Stage::ProveBack { reason: first, .. } if matches!(self.plan.before, Before::Ill(_)) => {

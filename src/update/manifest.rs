@@ -2,7 +2,10 @@
 //!
 //! The signature covers the manifest, the manifest's checksums cover the programs. Nothing in an unsigned manifest is looked at.
 
+use std::path::{Component, Path};
+
 use minisign_verify::{PublicKey, Signature};
+use reqwest::Url;
 use semver::Version;
 use serde::Deserialize;
 
@@ -89,15 +92,28 @@ impl Manifest {
     /// When the signature is not the key's, or what is signed makes no sense.
     pub fn read(place: &str, text: &[u8], signature: &[u8], key: &PublicKey) -> Result<Self, ManifestError> {
         let unsigned = |reason: &dyn std::fmt::Display| ManifestError::Signature { place: place.into(), reason: reason.to_string() };
-        let nonsense = |reason: &dyn std::fmt::Display| ManifestError::Nonsense { place: place.into(), reason: reason.to_string() };
         let signature = std::str::from_utf8(signature).map_err(|error| unsigned(&error))?;
         let signature = Signature::decode(signature).map_err(|error| unsigned(&error))?;
         key.verify(text, &signature, false).map_err(|error| unsigned(&error))?;
-        let manifest: Self = serde_json::from_slice(text).map_err(|error| nonsense(&error))?;
-        match manifest.artifacts.iter().find(|artifact| !is_sha256(&artifact.sha256) || artifact.size == 0) {
-            Some(artifact) => Err(nonsense(&format!("the program for {} has no checksum or no size", artifact.target))),
-            None => Ok(manifest),
+        Self::believed(place, text)
+    }
+
+    /// What a manifest says whose signature was seen to be good; nothing here looks at that.
+    ///
+    /// # Errors
+    /// When it makes no sense.
+    pub fn believed(place: &str, text: &[u8]) -> Result<Self, ManifestError> {
+        let nonsense = |reason: String| ManifestError::Nonsense { place: place.into(), reason };
+        let manifest: Self = serde_json::from_slice(text).map_err(|error| nonsense(error.to_string()))?;
+        for artifact in &manifest.artifacts {
+            if !is_sha256(&artifact.sha256) || artifact.size == 0 {
+                return Err(nonsense(format!("the program for {} has no checksum or no size", artifact.target)));
+            }
+            if artifact.address().is_none() && !is_beside(&artifact.url) {
+                return Err(nonsense(format!("the program for {} is neither at an address nor beside the manifest", artifact.target)));
+            }
         }
+        Ok(manifest)
     }
 
     /// The program for this machine.
@@ -112,6 +128,18 @@ impl Manifest {
             offered: self.artifacts.iter().map(|artifact| artifact.target.as_str()).collect::<Vec<_>>().join(", "),
         })
     }
+}
+
+impl Artifact {
+    /// Its address; none: it is a name beside the manifest.
+    pub fn address(&self) -> Option<Url> {
+        Url::parse(&self.url).ok().filter(|url| matches!(url.scheme(), "http" | "https"))
+    }
+}
+
+/// Whether a path leads to something below the place that it is looked for in.
+fn is_beside(path: &str) -> bool {
+    !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
 fn is_sha256(text: &str) -> bool {
@@ -150,12 +178,18 @@ mod tests {
         check(&good, &signed(&other, &good), "signature is not good");
         check(&good, "", "signature is not good");
         check(&good.replace("1.2.3", "1.2.4"), &signed(&ours, &good), "signature is not good");
+        let beside = |name: &str| good.replace(r#""url":"switchboard""#, &format!(r#""url":"{name}""#));
+        check(&beside("x/switchboard"), &signed(&ours, &beside("x/switchboard")), &sum);
+        check(&beside("https://h/switchboard"), &signed(&ours, &beside("https://h/switchboard")), &sum);
         for (nonsense, expected) in [
             ("{}".to_owned(), "makes no sense"),
             (good.replace("1.2.3", "../../etc"), "makes no sense"),
             (text("ab", 7, TARGET), "no checksum"),
             (text(&sum, 0, TARGET), "no checksum or no size"),
             (text(&sum, 7, "vax-dec-vms"), "there is vax-dec-vms"),
+            (beside("../switchboard"), "nor beside the manifest"),
+            (beside("/usr/bin/switchboard"), "nor beside the manifest"),
+            (beside(""), "nor beside the manifest"),
         ] {
             check(&nonsense, &signed(&ours, &nonsense), expected);
         }

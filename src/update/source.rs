@@ -159,7 +159,7 @@ impl Source {
     fn bring(&self, artifact: &Artifact, target: &Path) -> Result<(), SourceError> {
         let address = match self {
             Self::Web(base) => base.join(&artifact.url).ok(),
-            Self::Folder(_) => Url::parse(&artifact.url).ok().filter(|url| matches!(url.scheme(), "http" | "https")),
+            Self::Folder(_) => artifact.address(),
         };
         match (address, self) {
             (Some(url), _) => now(download(&url, artifact.size, target)),

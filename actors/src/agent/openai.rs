@@ -5,7 +5,7 @@
 //! stream was cut (`openai/completion.rs`). It offers the model no tools. It never answers twice: once a piece was reported, a failure is a failure; before
 //! that it tries again.
 
-mod attempt;
+pub(crate) mod attempt;
 mod completion;
 mod conversation;
 #[cfg(all(test, feature = "testkit"))]
@@ -121,7 +121,7 @@ impl Endpoint {
         let mut tries = 0;
         loop {
             tries += 1;
-            match Attempt::new(&self.config, &self.client, report).make(&body).await {
+            match Attempt::new(&self.config, report).make(&self.client, &body).await {
                 Ok(text) => return Ok(Answer { text }),
                 Err(Setback::Final(error)) => return Err(error),
                 Err(Setback::Passing { reason, .. }) if tries >= self.config.tries => return Err(AgentError::Unavailable(reason)),

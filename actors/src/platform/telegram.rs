@@ -4,9 +4,9 @@
 //! lets the token into a text (`api`). The types are a small set of our own, because a client that decodes a batch as a whole fails on
 //! the first update of a new kind.
 
-mod api;
-mod listener;
-mod speaker;
+pub(crate) mod api;
+pub(crate) mod listener;
+pub(crate) mod speaker;
 #[cfg(all(test, feature = "testkit"))]
 mod tests;
 pub(crate) mod update;

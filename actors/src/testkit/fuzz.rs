@@ -1,16 +1,20 @@
 //! What comes from outside as text, and what must hold whatever it says: one function per target, for a fuzzer (`fuzz/`) and for the tests below,
 //! which play every target over the corpus in `fuzz/corpus/` and over random changes of it.
 //!
-//! A target panics when a promise is broken; that some input is refused is never a fault. The daemon's own input, the configuration, has its target
-//! beside the fuzzer (`fuzz/src/config.rs`).
+//! A target panics when a promise is broken; that some input is refused is never a fault. The daemon's own input has its targets beside the fuzzer
+//! (`fuzz/src/`).
 
+mod answer;
 mod bytes;
+mod envelope;
 mod rows;
 
 use std::path::Path;
 
 use serde_json::value::RawValue;
 
+pub use self::answer::one_answer;
+pub use self::envelope::one_envelope;
 pub use self::rows::one_rows;
 
 use crate::agent::Entry;
@@ -24,13 +28,15 @@ use crate::texts::Template;
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its corpus.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("update", one_update),
     ("command", one_command),
     ("template", one_template),
     ("marker", one_marker),
     ("entry", one_entry),
     ("text", one_text),
+    ("answer", one_answer),
+    ("envelope", one_envelope),
     ("rows", one_rows),
 ];
 
@@ -149,11 +155,12 @@ mod tests {
         understood("marker", |data| std::str::from_utf8(data).is_ok_and(|text| marker::parse(text).is_ok()));
         understood("entry", |data| serde_json::from_slice::<Entry>(data).is_ok());
         understood("template", |data| std::str::from_utf8(data).is_ok_and(|text| Template::parse(text).is_ok()));
+        understood("answer", |data| answer::heard(200, &data[3..], data.len()).end.is_ok());
         understood("update", |data| serde_json::from_slice::<Box<RawValue>>(data).is_ok_and(|raw| update::number(&raw).is_some()));
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: 2600, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
         fn every_target_holds_over_changes_of_its_corpus(

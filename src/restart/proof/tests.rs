@@ -146,3 +146,10 @@ fn a_retry_that_cannot_be_made_is_the_end() {
     assert_eq!(proof.step(start, Event::NotRetried), Step::Failed(Vec::new()));
     assert_eq!(proof.step(start, Event::Saw(there(2, true))), Step::Watch);
 }
+
+#[test]
+fn a_time_without_end_is_no_moment_that_cannot_be() {
+    let limits = crate::restart::limits(Duration::MAX, Duration::MAX, Duration::MAX);
+    let mut proof = Proof::begin(Instant::now(), id(0), 100, limits);
+    assert_eq!(proof.step(Instant::now(), Event::Saw(NOBODY)), Step::Watch);
+}

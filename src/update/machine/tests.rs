@@ -475,3 +475,15 @@ fn a_journal_is_read_as_it_was_written() {
     assert_eq!(serde_json::from_str::<Update>(&text).expect("it is one"), update);
     assert!(text.contains(r#""from":"1.0.0""#) && text.contains(r#""next":"prove_back""#), "{text}");
 }
+
+#[test]
+fn g26_a_journal_that_counts_absurdly_many_tries_comes_to_an_end() {
+    let again = |stage: &Stage| matches!(stage, Stage::Prove { .. } | Stage::Serve { .. } | Stage::ProveBack { .. });
+    let failed = u8::MAX;
+    for stage in [Stage::Prove { failed }, Stage::Serve { failed }, Stage::ProveBack { reason: "a bad version".into(), failed }] {
+        let mut update = Update { plan: Story::of(Nature::Good, Change::Breaking, false).plan(), stage };
+        update.step(Event::Go);
+        update.step(Event::Failed("it is broken".into()));
+        assert!(!again(&update.stage), "{update:?}");
+    }
+}

@@ -29,7 +29,7 @@ const LINGER: Duration = Duration::from_millis(200);
 const ALIVE_EVERY: Duration = Duration::from_secs(1);
 
 /// Why an attempt came to nothing.
-pub(super) enum Setback {
+pub(crate) enum Setback {
     /// It may work the next time, and nothing was reported yet.
     Passing {
         /// What went wrong.
@@ -42,9 +42,8 @@ pub(super) enum Setback {
 }
 
 /// One request.
-pub(super) struct Attempt<'a> {
+pub(crate) struct Attempt<'a> {
     config: &'a OpenAiConfig,
-    client: &'a reqwest::Client,
     report: &'a Report,
     completion: Completion,
     /// Something was reported: a second attempt would say it twice.
@@ -64,14 +63,13 @@ enum Torn {
 }
 
 impl<'a> Attempt<'a> {
-    pub(super) fn new(config: &'a OpenAiConfig, client: &'a reqwest::Client, report: &'a Report) -> Self {
-        Self { config, client, report, completion: Completion::default(), spoken: false, alive: Instant::now() }
+    pub(crate) fn new(config: &'a OpenAiConfig, report: &'a Report) -> Self {
+        Self { config, report, completion: Completion::default(), spoken: false, alive: Instant::now() }
     }
 
     /// Makes it. Dropping the future closes the connection.
-    pub(super) async fn make(mut self, body: &Value) -> Result<String, Setback> {
-        let request =
-            self.client.post(format!("{}/chat/completions", self.config.base_url)).header("Accept", "text/event-stream").json(body);
+    pub(super) async fn make(self, client: &reqwest::Client, body: &Value) -> Result<String, Setback> {
+        let request = client.post(format!("{}/chat/completions", self.config.base_url)).header("Accept", "text/event-stream").json(body);
         // Being reached is a part of saying something, and has its own, shorter limit in the client.
         let silence = self.config.byte_limit.max(self.config.connect_limit);
         let response = match tokio::time::timeout(silence, request.send()).await {
@@ -79,6 +77,11 @@ impl<'a> Attempt<'a> {
             Ok(Err(error)) => return Err(self.passing(format!("the model cannot be reached: {}", exchange::words(error)))),
             Err(_) => return Err(self.torn(&Torn::Silent)),
         };
+        self.hear(response).await
+    }
+
+    /// Takes what the endpoint answers to the whole text of the answer.
+    pub(crate) async fn hear(mut self, response: Response) -> Result<String, Setback> {
         if !response.status().is_success() {
             return Err(self.refused(response).await);
         }

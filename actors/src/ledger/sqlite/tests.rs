@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use super::SqliteLedger;
 use super::schema::{MIGRATIONS, Migration, newest};
 use crate::clock::Wall;
-use crate::ids::{ChatId, Seq, SessionKey};
-use crate::ledger::{Accept, Accepted, Done, Fault, Knowledge, Ledger, LedgerFacts, OpenError, Question, Step};
+use crate::ids::{ChatId, InstanceId, Seq, SessionKey, TurnId};
+use crate::ledger::{Accept, Accepted, Done, Fault, Knowledge, Ledger, LedgerFacts, OpenError, Question, Resume, Start, Step, Take};
 
 fn place() -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -349,4 +350,38 @@ fn a_ledger_of_every_older_schema_is_brought_up_to_date() {
         fill(&mut ledger, 1, 3);
         assert!(matches!(ledger.ask(&Question::Open), Ok(Knowledge::Open(open)) if open.waiting.len() == 1), "from {known}");
     }
+}
+
+/// Whoever starts turns in the tests of spoilt rows.
+const ME: InstanceId = InstanceId(Uuid::from_u128(1));
+
+fn start(turn: u64) -> Step {
+    let session = SessionKey { chat: ChatId::new("web", "room"), member: None };
+    Step::Start(Start { turn: TurnId(Seq(turn)), session, take: Take::All, instance: ME, at: Wall(2), history: 10 })
+}
+
+#[test]
+fn a_message_with_the_last_number_there_is_is_taken_up() {
+    let (_directory, path) = place();
+    let mut ledger = open(&path);
+    ledger.commit(&[message(i64::MAX.unsigned_abs(), "hi")]).expect("a good disk");
+    let done = ledger.commit(&[start(1)]).expect("a good disk");
+    assert!(matches!(&done[..], [Done::Started(_)]), "{done:?}");
+}
+
+#[test]
+fn a_turn_that_was_tried_absurdly_often_is_recovered() {
+    let (_directory, path) = place();
+    let mut ledger = open(&path);
+    ledger.commit(&[message(1, "hi"), start(2)]).expect("a good disk");
+    ledger.close().expect("a good disk");
+    let spoil = "UPDATE turn SET strikes = 4294967295, attempt = 4294967295";
+    Connection::open(&path).and_then(|conn| conn.execute(spoil, [])).expect("a good disk");
+    let mut ledger = open(&path);
+    let resume = Resume { turn: TurnId(Seq(2)), attempt: u32::MAX, instance: ME, at: Wall(3), history: 10 };
+    let recover = Step::Recover { instance: InstanceId(Uuid::from_u128(2)), max_attempts: 3, at: Wall(3) };
+    let done = ledger.commit(&[Step::Resume(resume), recover]).expect("a good disk");
+    assert_eq!(done, [Done::Lost, Done::Ok]);
+    let Knowledge::Turns(turns) = ledger.ask(&Question::Turns).expect("readable") else { panic!("no turns") };
+    assert_eq!(turns.iter().map(|turn| turn.strikes).collect::<Vec<_>>(), [u32::MAX]);
 }

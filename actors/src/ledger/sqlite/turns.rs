@@ -101,8 +101,8 @@ impl Book {
         self.take(start.turn.0)?;
         let most = if start.take == Take::One { 1 } else { i64::MAX };
         let sql = "SELECT seq, user, name, message, text FROM inbox
-             WHERE session = ?1 AND state = 'waiting' AND kind = 'message' AND seq < coalesce(
-               (SELECT min(seq) FROM inbox WHERE session = ?1 AND state = 'waiting' AND kind = 'retry'), ?3)
+             WHERE session = ?1 AND state = 'waiting' AND kind = 'message' AND seq <= coalesce(
+               (SELECT min(seq) - 1 FROM inbox WHERE session = ?1 AND state = 'waiting' AND kind = 'retry'), ?3)
              ORDER BY seq LIMIT ?2";
         let mut taken = Vec::new();
         let mut new = None;
@@ -121,7 +121,8 @@ impl Book {
                 new.entries = entries;
             }
         }
-        let new = new.expect("the oldest row is a message that waits");
+        // Only where an index of a damaged file says otherwise than its table.
+        let new = new.ok_or_else(|| refused(format!("message {oldest} waits and cannot be found")))?;
         let superseded = self.supersede(session, oldest, start.at)?;
         self.add_turn(start, &new, &taken, superseded)
     }
@@ -233,7 +234,7 @@ impl Book {
     pub(super) fn resume(&mut self, resume: &Resume) -> Outcome {
         let Some(turn) = self.turn(resume.turn)? else { return Ok(Done::Lost) };
         let repeated = turn.state == TurnState::Running
-            && turn.attempt == resume.attempt + 1
+            && resume.attempt.checked_add(1) == Some(turn.attempt)
             && turn.instance == resume.instance
             && turn.start == Seq(0);
         if repeated {
@@ -251,7 +252,7 @@ impl Book {
 
     /// What the agent gets to see of a turn that runs.
     fn started(&self, id: TurnId, most: u32) -> Outcome {
-        let turn = self.turn(id)?.expect("it was just started");
+        let turn = self.turn(id)?.ok_or_else(|| refused(format!("turn {id} was started and cannot be found")))?;
         let session = self.session_by_id(turn.session)?;
         let sql = "SELECT e.turn, e.body FROM turn t JOIN entry e ON e.turn = t.id
              WHERE t.session = ?1 AND t.id < ?2 AND t.newest > ?3 ORDER BY t.id DESC, e.n DESC LIMIT ?4";
@@ -313,7 +314,7 @@ impl Book {
             int(turn.id.0),
             before.state.text(),
             before.instance.to_string(),
-            turn.attempt - 1,
+            turn.attempt.saturating_sub(1),
             before.strikes,
             before.since.0,
             before.cause,
@@ -525,10 +526,11 @@ impl Book {
             .query_map([instance.to_string()], |row| Ok((rows::turn(row, 0)?, row.get::<_, u32>(1)?)))?
             .collect::<rusqlite::Result<Vec<_>>>()?;
         for (turn, strikes) in left {
-            let state = if strikes + 1 >= max_attempts { TurnState::Parked } else { TurnState::Interrupted };
+            let strikes = strikes.saturating_add(1);
+            let state = if strikes >= max_attempts { TurnState::Parked } else { TurnState::Interrupted };
             self.close_turn(turn, state)?;
-            let sql = "UPDATE turn SET strikes = strikes + 1, since = ?2, cause = NULL WHERE id = ?1";
-            self.conn.prepare_cached(sql)?.execute([int(turn.0), at.0])?;
+            let sql = "UPDATE turn SET strikes = ?3, since = ?2, cause = NULL WHERE id = ?1";
+            self.conn.prepare_cached(sql)?.execute(params![int(turn.0), at.0, strikes])?;
         }
         let sql = "UPDATE outbox SET state = 'unknown', unsure = 1, reason = 'the gateway went down while it was being sent'
              WHERE state NOT IN ('sent', 'dead') AND state = 'sending'";

@@ -27,7 +27,7 @@ const DESCRIPTION: usize = 200;
 
 /// Why a call came to nothing.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum CallError {
+pub(crate) enum CallError {
     /// It never left: no connection, or no such address.
     NotSent(String),
     /// Nobody knows what became of it: the connection was lost, or the answer did not come in time or could not be read.
@@ -166,7 +166,7 @@ struct Envelope {
 }
 
 /// What an answer says. Only an envelope is Telegram's word; a status without one comes from something in between.
-fn opened(status: StatusCode, named: Option<Duration>, body: &str) -> Result<Box<RawValue>, CallError> {
+pub(crate) fn opened(status: StatusCode, named: Option<Duration>, body: &str) -> Result<Box<RawValue>, CallError> {
     let envelope = match serde_json::from_str::<Envelope>(body) {
         Ok(Envelope { ok: true, result: Some(result), .. }) => return Ok(result),
         Ok(envelope) if !envelope.ok => envelope,

@@ -41,29 +41,42 @@ impl Updates {
         let asked = GetUpdates { offset: self.offset, timeout, allowed_updates: &["message"] };
         let answer =
             self.api.call("getUpdates", &asked, self.api.poll() + MARGIN).await.map_err(|error| self.api.connection_error(error))?;
-        let updates: Vec<&RawValue> =
-            serde_json::from_str(answer.get()).map_err(|_| self.api.not_telegram("the answer to getUpdates is no list"))?;
+        let batch = batch(&answer, &self.us).map_err(|what| self.api.not_telegram(what))?;
         self.heard = true;
-        let batch: Vec<Inbound> = updates
-            .iter()
-            .filter_map(|update| Some((update::number(update)?, update)))
-            .map(|(number, raw)| update::meaning(number, raw, &self.us))
-            .collect();
-        if batch.len() < updates.len() {
-            tracing::warn!(count = updates.len() - batch.len(), "telegram updates without a number");
+        if batch.unnumbered > 0 {
+            tracing::warn!(count = batch.unnumbered, "telegram updates without a number");
         }
-        if batch.is_empty() && !updates.is_empty() {
-            // Polling on at once would bring the same ones for ever.
-            return Err(self.api.not_telegram("no update of a batch has a number"));
-        }
+        self.offset = batch.offset.or(self.offset);
+        Ok(batch.updates)
+    }
+}
+
+/// What a poll brought.
+pub(crate) struct Batch {
+    /// In their order; one that cannot be understood says so.
+    pub(crate) updates: Vec<Inbound>,
+    /// How many have no number, and are passed over.
+    unnumbered: usize,
+    /// What the next poll asks for; `None`: the same as this one.
+    pub(crate) offset: Option<i64>,
+}
+
+/// Reads the result of getUpdates for the bot called `us`; or says what is wrong with it.
+pub(crate) fn batch(answer: &RawValue, us: &str) -> Result<Batch, &'static str> {
+    let all: Vec<&RawValue> = serde_json::from_str(answer.get()).map_err(|_| "the answer to getUpdates is no list")?;
+    let numbered: Vec<(i64, &RawValue)> = all.iter().filter_map(|update| Some((update::number(update)?, *update))).collect();
+    if numbered.is_empty() && !all.is_empty() {
+        // Polling on at once would bring the same ones for ever.
+        return Err("no update of a batch has a number");
+    }
+    Ok(Batch {
+        unnumbered: all.len() - numbered.len(),
         // Not the highest number ever seen: after a week of silence, and on another server, numbers start anew and may be lower
         // (https://core.telegram.org/bots/api#update). An offset that is ahead of them is answered from the oldest update, so one
         // that never fell would get the same batch for ever.
-        if let Some(last) = updates.iter().filter_map(|update| update::number(update)).next_back() {
-            self.offset = Some(last.saturating_add(1));
-        }
-        Ok(batch)
-    }
+        offset: numbered.last().map(|(last, _)| last.saturating_add(1)),
+        updates: numbered.into_iter().map(|(number, raw)| update::meaning(number, raw, us)).collect(),
+    })
 }
 
 impl Listener for Updates {

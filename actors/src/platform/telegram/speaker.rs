@@ -84,7 +84,7 @@ impl Speaker for Mouth {
 }
 
 /// What a failed call means for a message.
-fn speak_error(error: CallError) -> SpeakError {
+pub(crate) fn speak_error(error: CallError) -> SpeakError {
     match error {
         // The answer speaks of "the request" alone, and the limits that are met in practice are each chat's own (one message a second,
         // twenty a minute in a group). One busy group must not silence everybody; if it is the bot's limit, each chat learns so.

@@ -12,10 +12,13 @@ use uuid::Uuid;
 
 use super::bytes::Bytes;
 use crate::clock::Wall;
-use crate::ids::{ChatId, InstanceId, Seq, SessionKey};
+use crate::ids::{ChatId, InstanceId, OutboxId, Seq, SessionKey, TurnId};
 use crate::ledger::contract::{Script, cases};
 use crate::ledger::sqlite::SqliteLedger;
-use crate::ledger::{Born, Ledger, OpenError, Question, Step};
+use crate::ledger::{
+    Accept, Accepted, Born, Clear, Done, End, Finish, Knowledge, Ledger, OpenError, OutboxRow, OutboxState, Question, Resume, Start,
+    Started, Step, Take, What, Word,
+};
 
 /// A ledger whose rows say what no gateway wrote, or that is damaged: it is opened or refused, asked and written to, and every answer is an answer
 /// or a fault.
@@ -38,12 +41,90 @@ pub fn one_rows(data: &[u8]) {
     }
 }
 
-/// A start, everything that can be asked, an end.
+const ME: InstanceId = InstanceId(Uuid::from_u128(99));
+const NOW: Wall = Wall(2_000);
+
+/// A start, everything that can be asked, work and upkeep, everything once more, an end.
 fn live_in(mut ledger: SqliteLedger) {
-    let (instance, at) = (InstanceId(Uuid::from_u128(99)), Wall(2_000));
-    let born = Born { instance, version: "0".into(), boot: None, predecessor: None, remains: None, at };
-    let _ = ledger.commit(&[Step::Born(born), Step::Recover { instance, max_attempts: 3, at }]);
-    let chat = ChatId::new("web", "room");
+    let born = Born { instance: ME, version: "0".into(), boot: None, predecessor: None, remains: None, at: NOW };
+    let _ = ledger.commit(&[Step::Born(born), Step::Recover { instance: ME, max_attempts: 3, at: NOW }]);
+    ask_everything(&mut ledger);
+    work_in(&mut ledger);
+    ask_everything(&mut ledger);
+    let _ = ledger.close();
+}
+
+/// Alice's session takes up what waits and what she says, every turn is run again, all of it is closed and forgotten. The numbers are above those of
+/// the cases.
+fn work_in(ledger: &mut SqliteLedger) {
+    take_up(ledger, 10_000, End::Answered("answer".into()));
+    let hear = |seq: u64, what: Accepted| {
+        Step::Accept(Accept {
+            seq: Seq(seq),
+            account: "web:1".into(),
+            delivery: format!("d{seq}").as_str().into(),
+            session: alice(),
+            user: "alice".into(),
+            name: "Alice".into(),
+            message: None,
+            at: NOW,
+            what,
+            answer: Vec::new(),
+        })
+    };
+    let _ = ledger.commit(&[hear(20_000, Accepted::Message { text: "hi".into() })]);
+    take_up(ledger, 20_001, End::Asks { call: "1".into(), question: "May I?".into() });
+    let _ = ledger.commit(&[hear(30_000, Accepted::Decision { approved: true })]);
+    take_up(ledger, 30_001, End::Interrupted { cause: "no model".into() });
+    let Ok(Knowledge::Turns(turns)) = ledger.ask(&Question::Turns) else { return };
+    for (number, row) in (40_000..).step_by(10).zip(turns) {
+        let _ = ledger.commit(&[Step::TurnRetry { seq: Seq(number), turn: row.turn, at: NOW }]);
+        take_up(ledger, number + 1, End::Failed { reason: "no model".into() });
+        let resume = Resume { turn: row.turn, attempt: row.attempt, instance: ME, at: NOW, history: 100 };
+        if let Some(Done::Started(again)) = commit_one(ledger, Step::Resume(resume)) {
+            let _ = ledger.commit(&[Step::Unstart { turn: again.turn, attempt: again.attempt }]);
+        }
+    }
+    let _ = ledger.commit(&[Step::Clear(Clear { session: alice(), before: Seq(100_000), forget: true, by: None })]);
+    let _ = ledger.commit(&[Step::Prune { before: Wall(i64::MAX), most: 100 }]);
+}
+
+/// A turn of alice's session, whole; its reply has the number behind its own.
+fn take_up(ledger: &mut SqliteLedger, number: u64, end: End) {
+    let start = Start { turn: TurnId(Seq(number)), session: alice(), take: Take::All, instance: ME, at: NOW, history: 100 };
+    let Some(Done::Started(started)) = commit_one(ledger, Step::Start(start)) else { return };
+    let Started { turn, attempt, reply_to, .. } = *started;
+    let reply = OutboxRow {
+        id: OutboxId(Seq(number + 1)),
+        chat: alice().chat,
+        session: Some(alice()),
+        turn: Some(turn),
+        what: What::Reply { word: Word::Answer },
+        part: 0,
+        text: "answer".into(),
+        reply_to,
+        state: OutboxState::Due,
+        tries: 0,
+        not_before: NOW,
+        valid_until: None,
+        message: None,
+        reason: None,
+        unsure: false,
+        at: NOW,
+    };
+    let _ = ledger.commit(&[Step::Finish(Finish { turn, attempt, end, replies: vec![reply], request: None, at: NOW })]);
+}
+
+fn commit_one(ledger: &mut SqliteLedger, step: Step) -> Option<Done> {
+    ledger.commit(&[step]).ok()?.pop()
+}
+
+fn alice() -> SessionKey {
+    SessionKey { chat: ChatId::new("web", "room"), member: Some("alice".into()) }
+}
+
+fn ask_everything(ledger: &mut SqliteLedger) {
+    let (chat, at) = (alice().chat, NOW);
     let questions = [
         Question::Facts,
         Question::Open,
@@ -52,7 +133,7 @@ fn live_in(mut ledger: SqliteLedger) {
         Question::Adapters,
         Question::Pairs { at },
         Question::Instances { most: 100 },
-        Question::Session(SessionKey { chat: chat.clone(), member: Some("alice".into()) }),
+        Question::Session(alice()),
         Question::Session(SessionKey { chat: chat.clone(), member: None }),
         Question::Undelivered("web".into()),
         Question::Room { chat, after: Seq(0), most: 1000 },
@@ -60,7 +141,6 @@ fn live_in(mut ledger: SqliteLedger) {
     for question in &questions {
         let _ = ledger.ask(question);
     }
-    let _ = ledger.close();
 }
 
 /// What the cases of the contract leave behind.
