@@ -130,6 +130,9 @@ pub fn update(
     let from = work.current()?;
     // Before anything is fetched: it may be one that cannot be updated.
     let whom = if order.check { None } else { Some(subject(layout, &from, &config, sockets)?) };
+    if let Some((subject, _)) = &whom {
+        examine::clear(&subject.state());
+    }
     match (work.bring(&config, &from, told)?, whom) {
         (ControlFlow::Continue(brought), Some(whom)) => work.begin((from, brought), whom, &config, told),
         (ControlFlow::Continue(brought), None) => Ok(format!("version {} is there", brought.version)),

@@ -14,9 +14,12 @@ use super::subject::Subject;
 use crate::durable;
 use crate::exit::Exit;
 use crate::install::Layout;
+use crate::state_dir::StateDir;
 
 /// A check may take so long: a large ledger is brought up to date in it.
 const LIMIT: Duration = Duration::from_secs(600);
+/// The copy's name.
+const COPY: &str = "ledger.check.sqlite3";
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What a program printed, and how it ended.
@@ -92,7 +95,7 @@ pub fn examine(layout: &Layout, subject: &Subject, from: &Version, to: &Version)
         return if printed.code == Some(0) { Ok(Change::Readable) } else { Err(objection(to, &printed)) };
     }
     let (old, new) = (Word::of(&program(from))?, Word::of(&program(to))?);
-    let copy = Copy::of(&state.ledger(), &state.path().join("ledger.check.sqlite3"))?;
+    let copy = Copy::of(&state.ledger(), &state.path().join(COPY))?;
     let printed = run(check(to).arg("--ledger").arg(&copy.0).arg("--upgrade"))?;
     if printed.code != Some(0) {
         return Err(objection(to, &printed));
@@ -133,6 +136,11 @@ fn objection(version: &Version, printed: &Printed) -> String {
     format!("version {version} checked the configuration and a copy of the ledger, and ended with {code}:\n{}", printed.text.trim())
 }
 
+/// Removes what a check that was cut has left: a whole copy of what people said. To be asked by whoever keeps other updates out.
+pub fn clear(state: &StateDir) {
+    drop(Copy(state.path().join(COPY)));
+}
+
 /// A copy of the ledger, with all that a check leaves beside it.
 struct Copy(PathBuf);
 
@@ -144,7 +152,7 @@ impl Copy {
         Ok(copy)
     }
 
-    /// What is left after a cut goes with the next copy.
+    /// What is left after a cut goes with the next update.
     fn remove(&self) {
         let rubbish = durable::beside(&self.0, "").unwrap_or_default();
         rubbish.iter().for_each(|path| _ = std::fs::remove_file(path));

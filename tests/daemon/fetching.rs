@@ -196,6 +196,7 @@ fn g26_a_ledger_that_cannot_be_copied_is_not_updated() {
         "{printed:?}"
     );
     assert_eq!(installed.layout.current().as_deref(), Some(BUILT));
+    installed.is_tidy();
     std::fs::remove_file(state.join("ballast")).expect("ours");
     installed.serves(BUILT, &mut said);
     assert_eq!(installed.update(&[]).code, Some(0));

@@ -103,7 +103,7 @@ impl Installed {
         let mut tree = names(self.layout.root().to_owned());
         tree.sort();
         assert_eq!(tree, ["current", "update.lock", "versions"]);
-        let rubbish = |name: &String| name.contains("trial") || name.contains("check");
+        let rubbish = |name: &String| ["trial", "check", ".part"].iter().any(|part| name.contains(part));
         let state = names(self.home.state().path().to_owned());
         assert_eq!(state.iter().filter(|name| rubbish(name)).collect::<Vec<_>>(), Vec::<&String>::new());
     }

@@ -274,6 +274,26 @@ fn g26_an_updater_that_is_killed_is_finished_or_undone_by_the_next_run() {
 }
 
 #[test]
+fn g26_a_check_that_was_cut_leaves_no_copy_of_what_people_said() {
+    let installed = Installed::new();
+    let _gateway = start(&installed);
+    let mut said = 0;
+    installed.serves(BUILT, &mut said);
+    installed.releases.publish(Next::new("good", "none"));
+    let check = installed.home.state().path().join("ledger.check.sqlite3");
+    // As the copy gets its name: it is all there.
+    let words = [&["update"], &LIMITS[..]].concat();
+    let fate = "signal=KILL:when=1";
+    let Some(mut update) = Tracer::around(&installed.update_command(&words), "unlink", fate, &[&check]) else { return };
+    update.output().expect("it runs");
+    assert!(check.exists(), "it was cut when it was to go");
+    // Also where there is nothing to update to.
+    assert_eq!(installed.update(&["--to", BUILT]).out, "version 0.1.0 is current already\n");
+    installed.is_tidy();
+    installed.serves(BUILT, &mut said);
+}
+
+#[test]
 fn g26_a_trial_that_nobody_ends_ends_itself() {
     let installed = Installed::new();
     let _gateway = start(&installed);
