@@ -40,9 +40,14 @@ fn g12_every_file_that_is_shipped_grants_the_time_that_a_shutdown_may_take() {
             "<key>ExitTimeOut</key>",
             "manager_limit =",
             "SWITCHBOARD__SHUTDOWN__MANAGER_LIMIT=",
+            "- { name: SWITCHBOARD__SHUTDOWN__MANAGER_LIMIT,",
             "<key>SWITCHBOARD__SHUTDOWN__MANAGER_LIMIT</key>",
             "#   docker run -v switchboard:/var/lib/switchboard -p 7878:7878 --stop-timeout",
         ];
+        assert!(
+            file.extension().is_none_or(|kind| kind != "yaml") || !text.contains("manager_limit ="),
+            "the image's environment is stronger"
+        );
         let stands: Vec<u64> = limits.iter().flat_map(|word| seconds(&text, word)).collect();
         assert!(stands.windows(2).all(|pair| pair[0] == pair[1]), "{}: several budgets: {stands:?}", file.display());
         assert!(stands.iter().all(|limit| *limit > least), "{}: {stands:?}, and a shutdown may take {least} s", file.display());
@@ -50,6 +55,30 @@ fn g12_every_file_that_is_shipped_grants_the_time_that_a_shutdown_may_take() {
     }
     assert!(granted.len() >= 6, "three units, an image, a cluster and launchd: {granted:?}");
     assert!(granted.windows(2).all(|pair| pair[0].1 == pair[1].1), "one budget: {granted:?}");
+}
+
+#[test]
+fn the_image_and_the_cluster_run_it_as_nobody_and_look_where_it_answers() {
+    let text = |file: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(file)).expect("it ships");
+    let image = text("container/Dockerfile");
+    let line =
+        |word: &str| image.lines().find_map(|line| line.split_once(word)).unwrap_or_else(|| panic!("{word:?} is not in it")).1.to_owned();
+    let user = line("USER ");
+    assert!(user.split(':').all(|id| id.parse::<u32>().is_ok_and(|id| id > 0)), "by numbers, which a cluster can judge: {user}");
+    assert_eq!(in_cluster("runAsUser: "), user.split(':').next().expect("a user"));
+    assert_eq!(in_cluster("runAsNonRoot: "), "true");
+    // Without a shell between it and its signals; there is none either.
+    assert_eq!(line("ENTRYPOINT "), r#"["/usr/bin/switchboard"]"#);
+    assert!(line("HEALTHCHECK ").ends_with(r#"CMD ["/usr/bin/switchboard", "status"]"#) && line("STOPSIGNAL ") == "SIGTERM");
+    assert!(image.contains("ENV STATE_DIRECTORY=/var/lib/switchboard ") && image.contains("VOLUME /var/lib/switchboard\n"));
+    let home = Home::with_demo("");
+    let _gateway = home.start();
+    let cluster = text("kubernetes/switchboard.yaml");
+    let probes: Vec<&str> = cluster.split("httpGet: { path: ").skip(1).filter_map(|rest| rest.split(',').next()).collect();
+    assert_eq!(probes.len(), 3, "{probes:?}");
+    for path in probes {
+        assert_eq!(home.get(path).map(|(status, _)| status), Some(200), "{path}");
+    }
 }
 
 /// The value behind a word in the manifest of the cluster.
