@@ -1,8 +1,10 @@
 //! The look before the leap: the new version checks the configuration and a copy of the ledger, and says who can read what it made of that; the old one
 //! has to find the same. Nothing that is in use is touched.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use semver::Version;
@@ -169,17 +171,30 @@ fn run(command: &mut Command) -> Result<Printed, String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let broken = |error: std::io::Error| format!("{program}: it cannot be run ({error})");
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(broken)?;
+    // As it comes: one that says more than a pipe holds would never end.
+    let readers = [read(child.stdout.take()), read(child.stderr.take())];
     let until = Instant::now() + LIMIT;
-    while child.try_wait().map_err(broken)?.is_none() {
+    let status = loop {
+        if let Some(status) = child.try_wait().map_err(broken)? {
+            break status;
+        }
         if Instant::now() >= until {
-            child.kill().map_err(broken)?;
+            child.kill().and_then(|()| child.wait()).map_err(broken)?;
             return Err(format!("{program}: it did not end within {}", humantime::format_duration(LIMIT)));
         }
         std::thread::sleep(LOOK_EVERY);
-    }
-    let output = child.wait_with_output().map_err(broken)?;
-    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-    Ok(Printed { code: output.status.code(), text })
+    };
+    let text = readers.map(|reader| reader.join().unwrap_or_default()).concat();
+    Ok(Printed { code: status.code(), text })
+}
+
+fn read(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What cannot be read was not said.
+        _ = pipe.map(|mut pipe| pipe.read_to_end(&mut bytes));
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
 }
 
 #[cfg(test)]
@@ -196,6 +211,13 @@ mod tests {
         {
             assert_eq!(Word::read(nonsense), None, "{nonsense}");
         }
+    }
+
+    #[test]
+    fn one_that_says_much_is_heard_to_its_end() {
+        let much = "yes | head -c 300000; yes | head -c 300000 >&2; exit 3";
+        let printed = run(Command::new("sh").args(["-c", much])).expect("a shell");
+        assert_eq!((printed.code, printed.text.len()), (Some(3), 600_000));
     }
 
     #[test]

@@ -52,6 +52,8 @@ fn g26_a_release_that_is_not_what_was_signed_changes_nothing() {
     let short = |text: String| text.replace("\"size\":", "\"size\":1,\"was\":");
     installed.releases.publish_as(good, short);
     check("larger than the 1 bytes that were signed");
+    let kept = installed.layout.root().join("downloads").read_dir().map_or(0, Iterator::count);
+    assert_eq!(kept, 0, "it was thrown away");
 }
 
 #[test]
@@ -109,6 +111,23 @@ fn an_update_that_cannot_be_is_refused() {
     assert!(printed.code == Some(2) && printed.err.contains("Set update.source, or name a place with --from"), "{printed:?}");
     let printed = home.run(&["update", "--from", "https://example.org"]);
     assert!(printed.code == Some(2) && printed.err.contains("Set update.public_key"), "{printed:?}");
+}
+
+#[test]
+fn an_older_version_is_found_where_the_newest_is_not_made_for_this_machine() {
+    let installed = Installed::new();
+    installed.releases.publish(Next::new("good", "none"));
+    let (folder, older) = (installed.releases.folder(), installed.releases.folder().join("0.2.0"));
+    std::fs::create_dir(&older).expect("writable");
+    for file in ["switchboard", "manifest.json", "manifest.json.minisig"] {
+        std::fs::copy(folder.join(file), older.join(file)).expect("there");
+    }
+    let newest = Next { version: "0.3.0", ..Next::new("good", "none") };
+    installed.releases.publish_as(newest, |text| text.replace(TARGET, "sparc-sun-solaris"));
+    let printed = installed.update(&[]);
+    assert!(printed.code == Some(1) && printed.err.contains(TARGET), "{printed:?}");
+    let printed = installed.update(&["--to", "0.2.0"]);
+    assert!(printed.code == Some(0) && printed.out.starts_with("0.2.0 is in place"), "{printed:?}");
 }
 
 #[test]
