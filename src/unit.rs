@@ -88,6 +88,15 @@ impl Unit {
         Some(format!("{self} is {active} ({sub}), result {result}, restarted {restarts} times by itself"))
     }
 
+    /// How long the manager waits for its processes to end before it ends them; none where it waits for ever, or does not say.
+    pub fn stop_limit(&self) -> Option<Duration> {
+        humantime::parse_duration(property(
+            &self.ask("systemctl", &["show", "--property=TimeoutStopUSec", &self.name])?,
+            "TimeoutStopUSec",
+        )?)
+        .ok()
+    }
+
     /// Whether it is up, or about to be.
     pub fn is_active(&self) -> bool {
         self.ask("systemctl", &["is-active", "--quiet", &self.name]).is_some()

@@ -87,6 +87,12 @@ impl Driver<'_> {
             }
             Effect::Switch(version) => {
                 (self.told)(&format!("switching to {version}"));
+                // What an earlier update left of its trial would keep a version from serving.
+                if !entry.update.plan.on_trial()
+                    && let Err(error) = trial.tidy()
+                {
+                    return Event::Failed(error.to_string());
+                }
                 self.layout.switch(&version.to_string()).map_err(|error| error.to_string())
             }
             Effect::Prove(prove) => {

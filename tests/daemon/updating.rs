@@ -427,6 +427,21 @@ fn g26_a_gateway_that_is_not_the_current_version_is_restarted_first() {
 }
 
 #[test]
+fn g26_what_an_old_trial_left_keeps_no_version_from_serving() {
+    let installed = Installed::new();
+    let _gateway = start(&installed);
+    let mut said = 0;
+    installed.serves(BUILT, &mut said);
+    let left = installed.home.state().path().join("trial.undone");
+    std::fs::write(&left, r#"{"version":"0.2.0","keep_after_millis":1000}"#).expect("writable");
+    installed.releases.publish(Next::new("good", "additive"));
+    let printed = installed.update(&[]);
+    assert!(printed.code == Some(0) && !printed.err.contains("once more"), "{printed:?}");
+    installed.serves("0.2.0", &mut said);
+    installed.is_tidy();
+}
+
+#[test]
 fn g26_a_disk_that_fills_up_behind_the_switch_leaves_no_bad_version_current() {
     let installed = Installed::new();
     let _gateway = start(&installed);
