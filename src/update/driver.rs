@@ -87,6 +87,11 @@ impl Driver<'_> {
             }
             Effect::Switch(version) => {
                 (self.told)(&format!("switching to {version}"));
+                if *version == entry.update.plan.to {
+                    // By then the new version may be all that `switchboard` leads to.
+                    let from = self.layout.program(&entry.update.plan.from.to_string());
+                    (self.told)(&format!("should this be cut, `{} update` finishes or undoes it", from.display()));
+                }
                 // What an earlier update left of its trial would keep a version from serving.
                 if !entry.update.plan.on_trial()
                     && let Err(error) = trial.tidy()

@@ -264,12 +264,36 @@ fn g26_an_updater_that_is_killed_is_finished_or_undone_by_the_next_run() {
             cut(&installed, step);
             // At every moment there is a version that can be started.
             assert!(installed.layout.current().is_some());
-            let printed = installed.update(&[]);
+            let printed = installed.update_by_current();
             let ended = if expected == BUILT { Some(1) } else { Some(0) };
             assert_eq!(printed.code, ended, "{nature} {change}, cut at {step:?}: {printed:?}");
             installed.serves(expected, &mut said);
             installed.is_tidy();
         }
+    }
+}
+
+#[test]
+fn g26_an_updater_that_is_killed_at_any_new_name_is_undone_by_the_next_run() {
+    let installed = Installed::new();
+    let _gateway = start(&installed);
+    let mut said = 0;
+    installed.serves(BUILT, &mut said);
+    installed.releases.publish(Next::new("dies soon", "breaking"));
+    // Whatever it writes counts from the moment when it gets its name.
+    for number in 1.. {
+        let command = installed.update_command(&[&["update"], &LIMITS[..]].concat());
+        let fate = format!("signal=KILL:when={number}");
+        let Some(mut update) = Tracer::around(&command, "?rename,?renameat,?renameat2", &fate, &[]) else { return };
+        let survived = update.output().expect("it runs").status.code();
+        if survived.is_some() {
+            assert!(survived == Some(1) && number > 10, "{survived:?} at {number}");
+            break;
+        }
+        let printed = installed.update_by_current();
+        assert!(printed.code == Some(1) && printed.err.contains("version 0.1.0 is back"), "{number}: {printed:?}");
+        installed.serves(BUILT, &mut said);
+        installed.is_tidy();
     }
 }
 
