@@ -86,18 +86,19 @@ impl Driver<'_> {
                 trial.arm(&terms).map_err(|error| error.to_string())
             }
             Effect::Switch(version) => {
-                (self.told)(&format!("switching to {version}"));
-                if *version == entry.update.plan.to {
+                let plan = &entry.update.plan;
+                if *version == plan.to {
+                    // What an earlier update left of its trial would keep it from serving.
+                    if !plan.on_trial()
+                        && let Err(error) = trial.tidy()
+                    {
+                        return Event::Failed(error.to_string());
+                    }
                     // By then the new version may be all that `switchboard` leads to.
-                    let from = self.layout.program(&entry.update.plan.from.to_string());
+                    let from = self.layout.program(&plan.from.to_string());
                     (self.told)(&format!("should this be cut, `{} update` finishes or undoes it", from.display()));
                 }
-                // What an earlier update left of its trial would keep a version from serving.
-                if !entry.update.plan.on_trial()
-                    && let Err(error) = trial.tidy()
-                {
-                    return Event::Failed(error.to_string());
-                }
+                (self.told)(&format!("switching to {version}"));
                 self.layout.switch(&version.to_string()).map_err(|error| error.to_string())
             }
             Effect::Prove(prove) => {

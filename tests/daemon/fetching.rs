@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use rustix::fs::{FallocateFlags, fallocate};
 use serde_json::Value;
@@ -11,9 +11,10 @@ use switchboard::install::Layout;
 use switchboard::update::manifest::TARGET;
 
 use crate::disks::{Mount, fill};
-use crate::gateway::{Home, is_here};
+use crate::gateway::{Home, is_here, until};
 use crate::installed::{BUILT, Installed, start};
 use crate::releases::{Fault, Next};
+use crate::tracer::have;
 
 #[test]
 fn g26_a_release_that_is_not_what_was_signed_changes_nothing() {
@@ -89,6 +90,42 @@ fn g26_a_download_that_is_cut_goes_on_where_it_stopped() {
 }
 
 #[test]
+fn g26_a_download_whose_updater_is_killed_goes_on_where_it_stopped() {
+    let installed = Installed::new();
+    installed.releases.publish(Next::new("good", "none"));
+    installed.releases.break_it(Fault::SilentAfter(8 << 20));
+    let mut update = installed.update_command(&["update"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
+    let downloads = installed.layout.root().join("downloads");
+    let arrived = || downloads.read_dir().ok()?.flatten().find_map(|entry| entry.metadata().ok()).filter(|found| found.len() == 8 << 20);
+    until("what arrives", arrived);
+    update.kill().expect("our child");
+    update.wait().expect("our child");
+    installed.releases.break_it(Fault::CutAfter(u64::MAX));
+    let printed = installed.update(&[]);
+    assert!(printed.code == Some(0) && printed.out.starts_with("0.2.0 is in place"), "{printed:?}");
+    assert_eq!(installed.releases.ranges(), ["8388608-"]);
+    installed.is_tidy();
+}
+
+#[test]
+fn a_download_is_shown_to_a_terminal() {
+    if !have("script") {
+        return;
+    }
+    let installed = Installed::new();
+    installed.releases.publish(Next::new("good", "none"));
+    installed.releases.break_it(Fault::CutAfter(8 << 20));
+    let command = installed.update_command(&["update"]);
+    let words = std::iter::once(command.get_program()).chain(command.get_args()).map(|word| word.to_str().expect("UTF-8"));
+    let line = words.collect::<Vec<_>>().join(" ");
+    let output = Command::new("script").args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).output().expect("it runs");
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && shown.contains("0.2.0 is in place"), "{shown}");
+    let size = Next::new("good", "none").program().len() as f64 / f64::from(1 << 20);
+    assert!(shown.contains(&format!("MiB of {size:.2} MiB")), "{shown}");
+}
+
+#[test]
 fn an_update_that_cannot_be_is_refused() {
     let mut home = Home::with_demo("");
     let printed = home.run(&["update"]);
@@ -138,7 +175,7 @@ fn the_script_makes_a_release_that_is_believed() {
     std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("ours");
     let key = installed.home.path().join("key");
     std::fs::write(&key, installed.releases.secret_key()).expect("writable");
-    let mut command = std::process::Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/release.sh"));
+    let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/release.sh"));
     command.args([&out, &key]).arg(format!("{TARGET}={}", program.display())).stdin(Stdio::null());
     let output = command.output().expect("bash runs");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
