@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Stdio;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use switchboard::lock::InstanceLock;
 use switchboard::release::Release;
 use switchboard_actors::ledger::sqlite::SqliteLedger;
@@ -487,4 +489,36 @@ fn g26_a_disk_that_fills_up_behind_the_switch_leaves_no_bad_version_current() {
         installed.serves(BUILT, &mut said);
         installed.is_tidy();
     }
+}
+
+#[test]
+fn g26_an_updater_whose_terminal_is_gone_ends_what_it_began() {
+    let installed = Installed::new();
+    let _gateway = start(&installed);
+    let mut said = 0;
+    installed.serves(BUILT, &mut said);
+    for (version, nature, code, expected) in [("0.2.0", "good", 0, "0.2.0"), ("0.3.0", "dies soon", 1, "0.2.0")] {
+        installed.releases.publish(Next { version, ..Next::new(nature, "breaking") });
+        let mut update = installed.update_command(&[&["update"], &LIMITS[..]].concat());
+        let mut update = update.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it runs");
+        let mut lines = BufReader::new(update.stderr.take().expect("piped")).lines().map_while(Result::ok);
+        assert!(lines.any(|line| line.contains("switching to")));
+        drop(lines);
+        kill(Pid::from_raw(i32::try_from(update.id()).expect("a pid")), Signal::SIGHUP).expect("our child");
+        assert_eq!(update.wait().expect("our child").code(), Some(code), "{version}");
+        installed.serves(expected, &mut said);
+        installed.is_tidy();
+    }
+}
+
+#[test]
+fn whoever_installs_what_cannot_be_gone_back_from_is_told_so() {
+    let installed = Installed::new();
+    start(&installed).kill();
+    installed.releases.publish(Next::new("good", "breaking"));
+    let printed = installed.update(&[]);
+    let kept = installed.home.state().path().join("ledger.sqlite3.update-0.2.0");
+    let told = printed.out.contains("Its first start makes a ledger that 0.1.0 cannot read")
+        && printed.out.contains(kept.to_str().expect("UTF-8"));
+    assert!(printed.code == Some(0) && told && kept.exists(), "{printed:?}");
 }
