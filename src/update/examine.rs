@@ -20,6 +20,8 @@ use crate::state_dir::StateDir;
 
 /// A check may take so long: a large ledger is brought up to date in it.
 const LIMIT: Duration = Duration::from_secs(600);
+/// Beside copies of a ledger: what their migration writes down on the way.
+const AIR: u64 = 512 << 10;
 /// The copy's name.
 const COPY: &str = "ledger.check.sqlite3";
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -85,6 +87,40 @@ pub fn is_as_signed(program: &Path, manifest: &Manifest) -> Result<(), String> {
 /// # Errors
 /// When it, or the old one after it, finds something wrong, or they contradict each other; in words.
 pub fn examine(layout: &Layout, subject: &Subject, from: &Version, to: &Version) -> Result<Change, String> {
+    let ledger = subject.state().ledger();
+    // The copy and the snapshot of its migration; later the operator's and that of the ledger itself.
+    room(&ledger, 2)?;
+    let change = compare(layout, subject, from, to)?;
+    if change == Change::Breaking {
+        // The operator's, the trial's and the snapshot of its migration.
+        room(&ledger, 3)?;
+    }
+    Ok(change)
+}
+
+/// Refuses where so many copies would fill the disk that the gateway has to write to.
+fn room(ledger: &Path, copies: u64) -> Result<(), String> {
+    let files = [ledger.to_owned(), durable::with_suffix(ledger, "-wal")];
+    let size: u64 = files.iter().filter_map(|file| std::fs::metadata(file).ok()).map(|found| found.len()).sum();
+    let directory = ledger.parent().unwrap_or(Path::new("/"));
+    // A disk that does not say how full it is shows it when it is written to.
+    let Ok(disk) = rustix::fs::statvfs(directory) else { return Ok(()) };
+    let (free, needed) = (disk.f_bavail.saturating_mul(disk.f_frsize), size.saturating_mul(copies).saturating_add(AIR));
+    if free >= needed {
+        return Ok(());
+    }
+    let kib = |bytes: u64| format!("{} KiB", bytes.div_ceil(1024));
+    Err(format!(
+        "the ledger cannot be copied: {} has {} left, and {copies} times the {} of the ledger and {} are needed, to check it and to have a way back. Make room \
+         there",
+        directory.display(),
+        kib(free),
+        kib(size),
+        kib(AIR)
+    ))
+}
+
+fn compare(layout: &Layout, subject: &Subject, from: &Version, to: &Version) -> Result<Change, String> {
     let state = subject.state();
     let program = |version: &Version| layout.program(&version.to_string());
     let check = |version: &Version| {

@@ -260,6 +260,26 @@ fn g26_a_ledger_that_cannot_be_copied_is_not_updated() {
     installed.is_tidy();
 }
 
+#[test]
+fn an_update_that_would_fill_the_disk_is_refused_before_it_begins() {
+    let installed = Installed::new();
+    let state = installed.home.state();
+    let Some(_disk) = Mount::small(state.path(), 8 << 20) else { return };
+    assert_eq!(start(&installed).stop(), Some(0));
+    let ballast = File::create(state.path().join("ballast")).expect("room for a name");
+    let size = std::fs::metadata(state.ledger()).expect("there").len();
+    let disk = rustix::fs::statvfs(state.path()).expect("there");
+    let leave = |tenths: u64| resize(&ballast, disk.f_bavail * disk.f_frsize - size * tenths / 10 - (512 << 10));
+    for (change, tenths, expected) in [("breaking", 15, "2 times the "), ("breaking", 25, "3 times the "), ("none", 25, "")] {
+        leave(tenths);
+        installed.releases.publish(Next::new("good", change));
+        let printed = installed.update(&[]);
+        let refused = printed.code == Some(1) && printed.err.contains(expected) && printed.err.contains("nothing was changed");
+        assert!(if expected.is_empty() { printed.code == Some(0) } else { refused }, "{change} {tenths}: {printed:?}");
+        installed.is_tidy();
+    }
+}
+
 /// Makes a file so large.
 fn resize(file: &File, bytes: u64) {
     file.set_len(0).and_then(|()| Ok(fallocate(file, FallocateFlags::empty(), 0, bytes)?)).expect("so much room there is");
