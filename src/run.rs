@@ -67,6 +67,7 @@ struct Fault(Exit, String);
 
 /// Runs the gateway until it ends.
 pub fn run(release: &Release, mut config: Config, around: &Surroundings) -> Exit {
+    orphans::hold_signals();
     let level = crate::log::begin(&config.log);
     if let Some(fitted) = crate::service::fit(&mut config.settings.shutdown) {
         tracing::warn!("{fitted}");

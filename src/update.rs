@@ -16,9 +16,11 @@ pub mod subject;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use semver::Version;
+use signal_hook::consts::SIGHUP;
 
 use crate::config::{Config, Faults, Surroundings};
 use crate::control::client::{AskError, Sockets};
@@ -30,7 +32,7 @@ use crate::unit::Scope;
 use crate::unit::installed::{Installed, Presence};
 use driver::{Driver, End};
 use journal::{Entry, Journal};
-use machine::{Before, Outcome, Plan, Update};
+use machine::{Before, Change, Outcome, Plan, Update};
 use release::Release;
 use subject::Subject;
 
@@ -130,6 +132,9 @@ pub fn update(
     let from = work.current()?;
     // Before anything is fetched: it may be one that cannot be updated.
     let whom = if order.check { None } else { Some(subject(layout, &from, &config, sockets)?) };
+    if let Some((subject, _)) = &whom {
+        examine::clear(&subject.state());
+    }
     match (work.bring(&config, &from, told)?, whom) {
         (ControlFlow::Continue(brought), Some(whom)) => work.begin((from, brought), whom, &config, told),
         (ControlFlow::Continue(brought), None) => Ok(format!("version {} is there", brought.version)),
@@ -334,12 +339,22 @@ fn belongs(layout: &Layout, current: &Version, status: &Status) -> Result<(), Re
 }
 
 fn drive(driver: &mut Driver<'_>, entry: Entry) -> Result<String, Refusal> {
-    let Plan { from, to, .. } = entry.update.plan.clone();
+    let Plan { from, to, change, .. } = entry.update.plan.clone();
+    // A terminal that goes away is no reason to stop half way; a handler, not to be deaf, which the gateway that we start would be, too.
+    if let Err(error) = signal_hook::flag::register(SIGHUP, Arc::default()) {
+        (driver.told)(&format!("warning: a lost terminal would cut this ({error})"));
+    }
+    let snapshot = driver::snapshot_of(&entry);
     let by_hand = entry.subject.by_hand(driver.layout).join("\n  ");
     let end = driver.drive(entry).map_err(|error| refuse(&error))?;
     let not = |words: String| Err(Refusal(Exit::NotAchieved, words));
     match end {
         End::Over(Outcome::Updated) => Ok(format!("updated from {from} to {to}: it is ready and stayed so")),
+        End::Over(Outcome::Installed) if change == Change::Breaking && snapshot.exists() => Ok(format!(
+            "{to} is in place; no gateway runs that could prove it. Its first start makes a ledger that {from} cannot read; to go back after that is to \
+             lose what was said since: the ledger as it is now stays in {}",
+            snapshot.display()
+        )),
         End::Over(Outcome::Installed) => Ok(format!("{to} is in place; no gateway runs that could prove it")),
         End::Over(Outcome::RolledBack { reason }) => {
             not(format!("{to} was not proved: {reason}\nversion {from} is back: it is ready and stayed so\nto look further:\n  {by_hand}"))

@@ -2,6 +2,7 @@
 //!
 //! A stop is done when the instance is gone: success is seen, not assumed. A restart is more than a question: [`super::restart`].
 
+use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -176,7 +177,8 @@ pub(super) fn failed(error: &AskError) -> Exit {
 }
 
 pub(super) fn complain(reason: &str, exit: Exit) -> Exit {
-    eprintln!("{reason}");
+    // Nobody may be left to hear it: the code says it as well.
+    _ = writeln!(std::io::stderr(), "{reason}");
     exit
 }
 

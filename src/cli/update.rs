@@ -1,5 +1,6 @@
 //! `switchboard update`: its words, and how it ends. What it does stands in [`crate::update`].
 
+use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -54,6 +55,9 @@ impl Order {
             start_limit: self.start_limit,
             config: file.map(Path::to_owned),
         };
-        update::update(&layout, &order, config, &sockets, &mut |words| eprintln!("{words}"))
+        update::update(&layout, &order, config, &sockets, &mut |words| {
+            // Whoever listened may be gone; the update goes on.
+            _ = writeln!(std::io::stderr(), "{words}");
+        })
     }
 }

@@ -1,5 +1,7 @@
 //! Performs what [`machine`](super::machine) decides, in its order, and tells it what came of it.
 
+use std::path::PathBuf;
+
 use semver::Version;
 use switchboard_actors::ledger::sqlite::SqliteLedger;
 
@@ -86,6 +88,18 @@ impl Driver<'_> {
                 trial.arm(&terms).map_err(|error| error.to_string())
             }
             Effect::Switch(version) => {
+                let plan = &entry.update.plan;
+                if *version == plan.to {
+                    // What an earlier update left of its trial would keep it from serving.
+                    if !plan.on_trial()
+                        && let Err(error) = trial.tidy()
+                    {
+                        return Event::Failed(error.to_string());
+                    }
+                    // By then the new version may be all that `switchboard` leads to.
+                    let from = self.layout.program(&plan.from.to_string());
+                    (self.told)(&format!("should this be cut, `{} update` finishes or undoes it", from.display()));
+                }
                 (self.told)(&format!("switching to {version}"));
                 self.layout.switch(&version.to_string()).map_err(|error| error.to_string())
             }
@@ -122,12 +136,12 @@ impl Driver<'_> {
     }
 
     fn snapshot(&mut self, entry: &Entry) -> Result<(), String> {
-        let (ledger, to) = (entry.subject.state().ledger(), &entry.update.plan.to);
+        let ledger = entry.subject.state().ledger();
         if !ledger.exists() {
             return Ok(());
         }
         (self.told)("copying the ledger");
-        let copy = durable::with_suffix(&ledger, &format!(".update-{to}"));
+        let copy = snapshot_of(entry);
         SqliteLedger::copy(&ledger, &copy).map_err(|error| format!("the ledger cannot be copied: {error}"))?;
         durable::owned_like_its_directory(&copy).map_err(|error| format!("{}: {error}", copy.display()))
     }
@@ -138,7 +152,7 @@ impl Driver<'_> {
         let trial = Trial::of(&entry.subject.state());
         let mut failed: Vec<String> = trial.tidy().err().iter().map(ToString::to_string).collect();
         let ledger = entry.subject.state().ledger();
-        let newest = durable::with_suffix(&ledger, &format!(".update-{}", plan.to));
+        let newest = snapshot_of(entry);
         for old in durable::beside(&ledger, ".update-").unwrap_or_default().iter().filter(|path| **path != newest) {
             failed.extend(durable::remove(old).err().map(|error| format!("{}: {error}", old.display())));
         }
@@ -151,6 +165,11 @@ impl Driver<'_> {
         }
         failed.iter().for_each(|reason| (self.told)(&format!("warning: {reason}")));
     }
+}
+
+/// The operator's copy of the ledger, as it was before the update.
+pub(super) fn snapshot_of(entry: &Entry) -> PathBuf {
+    durable::with_suffix(&entry.subject.state().ledger(), &format!(".update-{}", entry.update.plan.to))
 }
 
 /// The versions that go: all but the newest, and those that an update is about. What is no version was not put there by us, and stays.

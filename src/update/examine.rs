@@ -1,8 +1,10 @@
 //! The look before the leap: the new version checks the configuration and a copy of the ledger, and says who can read what it made of that; the old one
 //! has to find the same. Nothing that is in use is touched.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use semver::Version;
@@ -14,9 +16,14 @@ use super::subject::Subject;
 use crate::durable;
 use crate::exit::Exit;
 use crate::install::Layout;
+use crate::state_dir::StateDir;
 
 /// A check may take so long: a large ledger is brought up to date in it.
 const LIMIT: Duration = Duration::from_secs(600);
+/// Beside copies of a ledger: what their migration writes down on the way.
+const AIR: u64 = 512 << 10;
+/// The copy's name.
+const COPY: &str = "ledger.check.sqlite3";
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What a program printed, and how it ended.
@@ -80,6 +87,40 @@ pub fn is_as_signed(program: &Path, manifest: &Manifest) -> Result<(), String> {
 /// # Errors
 /// When it, or the old one after it, finds something wrong, or they contradict each other; in words.
 pub fn examine(layout: &Layout, subject: &Subject, from: &Version, to: &Version) -> Result<Change, String> {
+    let ledger = subject.state().ledger();
+    // The copy and the snapshot of its migration; later the operator's and that of the ledger itself.
+    room(&ledger, 2)?;
+    let change = compare(layout, subject, from, to)?;
+    if change == Change::Breaking {
+        // The operator's, the trial's and the snapshot of its migration.
+        room(&ledger, 3)?;
+    }
+    Ok(change)
+}
+
+/// Refuses where so many copies would fill the disk that the gateway has to write to.
+fn room(ledger: &Path, copies: u64) -> Result<(), String> {
+    let files = [ledger.to_owned(), durable::with_suffix(ledger, "-wal")];
+    let size: u64 = files.iter().filter_map(|file| std::fs::metadata(file).ok()).map(|found| found.len()).sum();
+    let directory = ledger.parent().unwrap_or(Path::new("/"));
+    // A disk that does not say how full it is shows it when it is written to.
+    let Ok(disk) = rustix::fs::statvfs(directory) else { return Ok(()) };
+    let (free, needed) = (disk.f_bavail.saturating_mul(disk.f_frsize), size.saturating_mul(copies).saturating_add(AIR));
+    if free >= needed {
+        return Ok(());
+    }
+    let kib = |bytes: u64| format!("{} KiB", bytes.div_ceil(1024));
+    Err(format!(
+        "the ledger cannot be copied: {} has {} left, and {copies} times the {} of the ledger and {} are needed, to check it and to have a way back. Make room \
+         there",
+        directory.display(),
+        kib(free),
+        kib(size),
+        kib(AIR)
+    ))
+}
+
+fn compare(layout: &Layout, subject: &Subject, from: &Version, to: &Version) -> Result<Change, String> {
     let state = subject.state();
     let program = |version: &Version| layout.program(&version.to_string());
     let check = |version: &Version| {
@@ -92,7 +133,7 @@ pub fn examine(layout: &Layout, subject: &Subject, from: &Version, to: &Version)
         return if printed.code == Some(0) { Ok(Change::Readable) } else { Err(objection(to, &printed)) };
     }
     let (old, new) = (Word::of(&program(from))?, Word::of(&program(to))?);
-    let copy = Copy::of(&state.ledger(), &state.path().join("ledger.check.sqlite3"))?;
+    let copy = Copy::of(&state.ledger(), &state.path().join(COPY))?;
     let printed = run(check(to).arg("--ledger").arg(&copy.0).arg("--upgrade"))?;
     if printed.code != Some(0) {
         return Err(objection(to, &printed));
@@ -133,6 +174,11 @@ fn objection(version: &Version, printed: &Printed) -> String {
     format!("version {version} checked the configuration and a copy of the ledger, and ended with {code}:\n{}", printed.text.trim())
 }
 
+/// Removes what a check that was cut has left: a whole copy of what people said. To be asked by whoever keeps other updates out.
+pub fn clear(state: &StateDir) {
+    drop(Copy(state.path().join(COPY)));
+}
+
 /// A copy of the ledger, with all that a check leaves beside it.
 struct Copy(PathBuf);
 
@@ -144,7 +190,7 @@ impl Copy {
         Ok(copy)
     }
 
-    /// What is left after a cut goes with the next copy.
+    /// What is left after a cut goes with the next update.
     fn remove(&self) {
         let rubbish = durable::beside(&self.0, "").unwrap_or_default();
         rubbish.iter().for_each(|path| _ = std::fs::remove_file(path));
@@ -161,17 +207,30 @@ fn run(command: &mut Command) -> Result<Printed, String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let broken = |error: std::io::Error| format!("{program}: it cannot be run ({error})");
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(broken)?;
+    // As it comes: one that says more than a pipe holds would never end.
+    let readers = [read(child.stdout.take()), read(child.stderr.take())];
     let until = Instant::now() + LIMIT;
-    while child.try_wait().map_err(broken)?.is_none() {
+    let status = loop {
+        if let Some(status) = child.try_wait().map_err(broken)? {
+            break status;
+        }
         if Instant::now() >= until {
-            child.kill().map_err(broken)?;
+            child.kill().and_then(|()| child.wait()).map_err(broken)?;
             return Err(format!("{program}: it did not end within {}", humantime::format_duration(LIMIT)));
         }
         std::thread::sleep(LOOK_EVERY);
-    }
-    let output = child.wait_with_output().map_err(broken)?;
-    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-    Ok(Printed { code: output.status.code(), text })
+    };
+    let text = readers.map(|reader| reader.join().unwrap_or_default()).concat();
+    Ok(Printed { code: status.code(), text })
+}
+
+fn read(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What cannot be read was not said.
+        _ = pipe.map(|mut pipe| pipe.read_to_end(&mut bytes));
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
 }
 
 #[cfg(test)]
@@ -188,6 +247,13 @@ mod tests {
         {
             assert_eq!(Word::read(nonsense), None, "{nonsense}");
         }
+    }
+
+    #[test]
+    fn one_that_says_much_is_heard_to_its_end() {
+        let much = "yes | head -c 300000; yes | head -c 300000 >&2; exit 3";
+        let printed = run(Command::new("sh").args(["-c", much])).expect("a shell");
+        assert_eq!((printed.code, printed.text.len()), (Some(3), 600_000));
     }
 
     #[test]

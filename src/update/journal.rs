@@ -49,7 +49,9 @@ pub enum JournalError {
         owner: Option<Owner>,
     },
     /// Its file says nothing that this version understands.
-    #[error("{path}: the journal of an update cannot be understood ({reason}). A newer version wrote it: run that version's `update`")]
+    #[error(
+        "{path}: the journal of an update cannot be understood ({reason}). Another version wrote it, newer or older: run that version's `update`"
+    )]
     Strange {
         /// The file.
         path: String,

@@ -58,7 +58,7 @@ pub enum Change {
 
 impl Plan {
     /// Whether the new version is proved on trial: on a copy, hearing and saying nothing.
-    fn on_trial(&self) -> bool {
+    pub fn on_trial(&self) -> bool {
         self.change == Change::Breaking && self.serves()
     }
 

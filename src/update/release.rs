@@ -17,7 +17,6 @@ pub(super) struct Release {
     source: Source,
     pub(super) place: String,
     pub(super) manifest: Manifest,
-    artifact: Artifact,
 }
 
 impl Release {
@@ -39,18 +38,24 @@ impl Release {
         let key = manifest::key(&settings.public_key).map_err(|error| refuse(&error))?;
         let source = Source::parse(place).map_err(|error| refuse(&error))?;
         let newest = Self::read(source.clone(), &key, told)?;
-        match &order.to {
+        let release = match &order.to {
             Some(wanted) if *wanted != newest.manifest.version => {
                 let older = Self::read(source.beneath(wanted), &key, told)?;
-                match older.manifest.version == *wanted {
-                    true => Ok(older),
-                    false => {
-                        Err(Refusal(Exit::NotAchieved, format!("{} is of version {}, not {wanted}", older.place, older.manifest.version)))
-                    }
+                if older.manifest.version != *wanted {
+                    let words = format!("{} is of version {}, not {wanted}", older.place, older.manifest.version);
+                    return Err(Refusal(Exit::NotAchieved, words));
                 }
+                older
             }
-            _ => Ok(newest),
-        }
+            _ => newest,
+        };
+        // Only of the one that is wanted: another may not be made for this machine.
+        release.artifact()?;
+        Ok(release)
+    }
+
+    fn artifact(&self) -> Result<&Artifact, Refusal> {
+        self.manifest.artifact(&self.place).map_err(|error| refuse(&error))
     }
 
     fn read(source: Source, key: &minisign_verify::PublicKey, told: &mut dyn FnMut(&str)) -> Result<Self, Refusal> {
@@ -58,8 +63,7 @@ impl Release {
         told(&format!("reading {place}"));
         let (text, signature) = source.manifest().map_err(|error| refuse(&error))?;
         let manifest = Manifest::read(&place, &text, &signature, key).map_err(|error| refuse(&error))?;
-        let artifact = manifest.artifact(&place).map_err(|error| refuse(&error))?.clone();
-        Ok(Self { source, place, manifest, artifact })
+        Ok(Self { source, place, manifest })
     }
 
     /// What it is beside the current one, in words.
@@ -77,7 +81,7 @@ impl Release {
     /// # Errors
     /// When it does not arrive, is not what was signed, or there is no room for it.
     pub(super) fn install(&self, layout: &Layout, told: &mut dyn FnMut(&str)) -> Result<(), Refusal> {
-        let (version, artifact) = (&self.manifest.version, &self.artifact);
+        let (version, artifact) = (&self.manifest.version, self.artifact()?);
         let there = layout.program(&version.to_string());
         if source::sha256(&there).is_ok_and(|sum| sum == artifact.sha256) {
             return Ok(());

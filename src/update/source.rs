@@ -139,8 +139,8 @@ impl Source {
         let before = length(target);
         if before != artifact.size {
             self.bring(artifact, target).inspect_err(|error| {
-                // Where there is no room the beginning of a program must not take what there was.
-                if matches!(error, SourceError::Disk { .. }) {
+                // Where there is no room the beginning of a program must not take what there was; of a wrong one nothing is to be gone on with.
+                if matches!(error, SourceError::Disk { .. } | SourceError::Wrong { .. }) {
                     _ = std::fs::remove_file(target);
                 }
             })?;
@@ -288,11 +288,14 @@ fn begins_at(response: &Response) -> Option<u64> {
 
 fn copy(from: &Path, size: u64, target: &Path) -> Result<(), SourceError> {
     let place = || from.display().to_string();
-    let found = std::fs::metadata(from).map_err(|error| SourceError::Fetch { place: place(), reason: error.to_string() })?.len();
+    let unreadable = |error: io::Error| SourceError::Fetch { place: place(), reason: error.to_string() };
+    let mut file = File::open(from).map_err(unreadable)?;
+    let found = file.metadata().map_err(unreadable)?.len();
     if found != size {
         return Err(SourceError::Wrong { place: place(), reason: format!("it has {found} bytes, but {size} were signed") });
     }
-    let copied = std::fs::copy(from, target).map(drop);
+    let copied = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(target);
+    let copied = copied.and_then(|mut target| io::copy(&mut file, &mut target).map(drop));
     copied.map_err(|source| SourceError::Disk { path: target.display().to_string(), source })
 }
 

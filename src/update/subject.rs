@@ -263,19 +263,29 @@ impl Subject {
             }
         }
         match self.unit() {
-            Some(unit) => unit.restart()?,
+            Some(unit) => {
+                unit.restart()?;
+                Ok(leave(&unit))
+            }
             None => {
                 end(&[status.pid]);
                 self.start(layout)?;
+                Ok(LEAVE)
             }
         }
-        Ok(LEAVE)
     }
 
     /// Starts what `current` names, where nobody answers.
     fn start(&mut self, layout: &Layout) -> Result<(), String> {
         if let Some(unit) = self.unit() {
-            return unit.restart();
+            let old = unit.state().and_then(|state| state.main_pid);
+            unit.restart()?;
+            // The time that the old one takes to go is none of the new one's.
+            let until = Instant::now() + leave(&unit);
+            while old.is_some_and(process::is_there) && Instant::now() < until {
+                std::thread::sleep(LOOK_EVERY);
+            }
+            return Ok(());
         }
         if self.foreign {
             return Ok(());
@@ -362,6 +372,11 @@ impl Subject {
             }
         }
     }
+}
+
+/// How long one that hangs may take to go, as its manager knows it.
+fn leave(unit: &Unit) -> Duration {
+    unit.stop_limit().map_or(LEAVE, |limit| limit + LEAVE)
 }
 
 /// The machine's monotonic clock, on which managers say when they started something.

@@ -1,7 +1,7 @@
 //! What `deploy/` ships beside the units of systemd: one budget everywhere, and the gateway as the first process of a container.
 
 use std::fs::Permissions;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use switchboard_actors::settings::Settings;
 
-use crate::gateway::{Home, is_here, until};
+use crate::gateway::{Home, Life, is_here, until};
 
 fn files(under: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(under).expect("readable").map(|entry| entry.expect("readable").path()) {
@@ -40,9 +40,14 @@ fn g12_every_file_that_is_shipped_grants_the_time_that_a_shutdown_may_take() {
             "<key>ExitTimeOut</key>",
             "manager_limit =",
             "SWITCHBOARD__SHUTDOWN__MANAGER_LIMIT=",
+            "- { name: SWITCHBOARD__SHUTDOWN__MANAGER_LIMIT,",
             "<key>SWITCHBOARD__SHUTDOWN__MANAGER_LIMIT</key>",
             "#   docker run -v switchboard:/var/lib/switchboard -p 7878:7878 --stop-timeout",
         ];
+        assert!(
+            file.extension().is_none_or(|kind| kind != "yaml") || !text.contains("manager_limit ="),
+            "the image's environment is stronger"
+        );
         let stands: Vec<u64> = limits.iter().flat_map(|word| seconds(&text, word)).collect();
         assert!(stands.windows(2).all(|pair| pair[0] == pair[1]), "{}: several budgets: {stands:?}", file.display());
         assert!(stands.iter().all(|limit| *limit > least), "{}: {stands:?}, and a shutdown may take {least} s", file.display());
@@ -50,6 +55,30 @@ fn g12_every_file_that_is_shipped_grants_the_time_that_a_shutdown_may_take() {
     }
     assert!(granted.len() >= 6, "three units, an image, a cluster and launchd: {granted:?}");
     assert!(granted.windows(2).all(|pair| pair[0].1 == pair[1].1), "one budget: {granted:?}");
+}
+
+#[test]
+fn the_image_and_the_cluster_run_it_as_nobody_and_look_where_it_answers() {
+    let text = |file: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(file)).expect("it ships");
+    let image = text("container/Dockerfile");
+    let line =
+        |word: &str| image.lines().find_map(|line| line.split_once(word)).unwrap_or_else(|| panic!("{word:?} is not in it")).1.to_owned();
+    let user = line("USER ");
+    assert!(user.split(':').all(|id| id.parse::<u32>().is_ok_and(|id| id > 0)), "by numbers, which a cluster can judge: {user}");
+    assert_eq!(in_cluster("runAsUser: "), user.split(':').next().expect("a user"));
+    assert_eq!(in_cluster("runAsNonRoot: "), "true");
+    // Without a shell between it and its signals; there is none either.
+    assert_eq!(line("ENTRYPOINT "), r#"["/usr/bin/switchboard"]"#);
+    assert!(line("HEALTHCHECK ").ends_with(r#"CMD ["/usr/bin/switchboard", "status"]"#) && line("STOPSIGNAL ") == "SIGTERM");
+    assert!(image.contains("ENV STATE_DIRECTORY=/var/lib/switchboard ") && image.contains("VOLUME /var/lib/switchboard\n"));
+    let home = Home::with_demo("");
+    let _gateway = home.start();
+    let cluster = text("kubernetes/switchboard.yaml");
+    let probes: Vec<&str> = cluster.split("httpGet: { path: ").skip(1).filter_map(|rest| rest.split(',').next()).collect();
+    assert_eq!(probes.len(), 3, "{probes:?}");
+    for path in probes {
+        assert_eq!(home.get(path).map(|(status, _)| status), Some(200), "{path}");
+    }
 }
 
 /// The value behind a word in the manifest of the cluster.
@@ -92,26 +121,70 @@ fn in_a_cluster_it_starts_on_a_volume_whose_root_is_not_its_own() {
     }
 }
 
+/// A container's view of processes: what is run in it is the first.
+const SPACES: [&str; 5] = ["unshare", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc"];
+
+fn have_spaces() -> bool {
+    Command::new(SPACES[0]).args(&SPACES[1..]).arg("true").output().is_ok_and(|tried| tried.status.success())
+}
+
+fn children(of: u32) -> Vec<u32> {
+    let list = std::fs::read_to_string(format!("/proc/{of}/task/{of}/children")).unwrap_or_default();
+    list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// The gateway in its own view of processes, as seen from here.
+#[track_caller]
+fn first_process(life: &Life<'_>) -> u32 {
+    until("the gateway to be there", || children(life.pid()).first().copied())
+}
+
 #[test]
-fn as_the_first_process_of_a_container_it_hears_signals_and_leaves_no_zombie() {
-    let spaces = ["unshare", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc"];
-    let possible = Command::new(spaces[0]).args(&spaces[1..]).arg("true").output().is_ok_and(|tried| tried.status.success());
-    if !is_here(possible, "a namespace of processes") {
+fn as_the_first_process_of_a_container_it_hears_what_was_said_before_it_could_listen() {
+    if !is_here(have_spaces(), "a namespace of processes") {
         return;
     }
     let home = Home::with_demo("");
-    let life = home.launch_under(&spaces, "info");
-    life.wait_for("gateway started");
-    let children = |of: u32| {
-        let list = std::fs::read_to_string(format!("/proc/{of}/task/{of}/children")).unwrap_or_default();
-        list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>()
-    };
-    let first = until("the gateway to be there", || children(life.pid()).first().copied());
+    assert_eq!(home.start().stop(), Some(0));
+    // A file that can be read only when we have written it: until then it has begun, and listens to nobody.
+    let (token, path, again) = (home.token(), home.state().token(), home.path().join("token"));
+    std::fs::write(&again, &token).expect("writable");
+    std::fs::remove_file(&path).expect("ours");
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("ours");
+    let life = home.launch_under(&SPACES, "info");
+    let open = || std::fs::OpenOptions::new().write(true).custom_flags(nix::libc::O_NONBLOCK).open(&path).ok();
+    let mut pipe = until("a gateway that reads its token", open);
+    kill(Pid::from_raw(i32::try_from(first_process(&life)).expect("a pid")), Signal::SIGTERM).expect("it runs");
+    std::fs::rename(&again, &path).expect("ours");
+    std::io::Write::write_all(&mut pipe, token.as_bytes()).expect("it reads");
+    drop(pipe);
+    assert_eq!(life.ended(), Some(0));
+    assert!(home.is_marked());
+}
+
+#[test]
+fn as_the_first_process_of_a_container_it_hears_signals_and_leaves_no_zombie() {
+    if !is_here(have_spaces(), "a namespace of processes") {
+        return;
+    }
+    let home = Home::with_demo("");
+    let life = home.launch_under(&SPACES, "info");
+    life.wait_for("ready instance=");
+    let first = first_process(&life);
+    let pid = Pid::from_raw(i32::try_from(first).expect("a pid"));
+    let target = first.to_string();
+    // What the image has its health looked at with.
+    let inside = ["nsenter", "--target", &target, "--pid", "--mount"];
+    let healthy = || home.command(&inside, &["status"]).output().expect("nsenter").status.code();
+    assert_eq!(healthy(), Some(0));
+    // It comes back in place: the container would end with its first process.
+    kill(pid, Signal::SIGUSR1).expect("it runs");
+    life.wait_for_times("ready instance=", 2);
+    assert_eq!((first_process(&life), healthy()), (first, Some(0)));
     // Its parent ends at once: it becomes the gateway's, and ends.
-    let orphan = ["--target", &first.to_string(), "--pid", "--mount", "sh", "-c", "sleep 0.2 & sleep 0.1"];
+    let orphan = ["--target", &target, "--pid", "--mount", "sh", "-c", "sleep 0.2 & sleep 0.1"];
     assert!(Command::new("nsenter").args(orphan).status().expect("nsenter").success());
     until("the orphan to be looked at", || children(first).is_empty().then_some(()));
-    let pid = Pid::from_raw(i32::try_from(first).expect("a pid"));
     kill(pid, Signal::SIGTERM).expect("it runs");
     life.wait_for("gateway down");
     assert_eq!(life.ended(), Some(0));

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use rustix::fs::{FallocateFlags, fallocate};
 use serde_json::Value;
@@ -11,9 +11,10 @@ use switchboard::install::Layout;
 use switchboard::update::manifest::TARGET;
 
 use crate::disks::{Mount, fill};
-use crate::gateway::{Home, is_here};
+use crate::gateway::{Home, is_here, until};
 use crate::installed::{BUILT, Installed, start};
 use crate::releases::{Fault, Next};
+use crate::tracer::have;
 
 #[test]
 fn g26_a_release_that_is_not_what_was_signed_changes_nothing() {
@@ -52,6 +53,8 @@ fn g26_a_release_that_is_not_what_was_signed_changes_nothing() {
     let short = |text: String| text.replace("\"size\":", "\"size\":1,\"was\":");
     installed.releases.publish_as(good, short);
     check("larger than the 1 bytes that were signed");
+    let kept = installed.layout.root().join("downloads").read_dir().map_or(0, Iterator::count);
+    assert_eq!(kept, 0, "it was thrown away");
 }
 
 #[test]
@@ -87,6 +90,42 @@ fn g26_a_download_that_is_cut_goes_on_where_it_stopped() {
 }
 
 #[test]
+fn g26_a_download_whose_updater_is_killed_goes_on_where_it_stopped() {
+    let installed = Installed::new();
+    installed.releases.publish(Next::new("good", "none"));
+    installed.releases.break_it(Fault::SilentAfter(8 << 20));
+    let mut update = installed.update_command(&["update"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
+    let downloads = installed.layout.root().join("downloads");
+    let arrived = || downloads.read_dir().ok()?.flatten().find_map(|entry| entry.metadata().ok()).filter(|found| found.len() == 8 << 20);
+    until("what arrives", arrived);
+    update.kill().expect("our child");
+    update.wait().expect("our child");
+    installed.releases.break_it(Fault::CutAfter(u64::MAX));
+    let printed = installed.update(&[]);
+    assert!(printed.code == Some(0) && printed.out.starts_with("0.2.0 is in place"), "{printed:?}");
+    assert_eq!(installed.releases.ranges(), ["8388608-"]);
+    installed.is_tidy();
+}
+
+#[test]
+fn a_download_is_shown_to_a_terminal() {
+    if !have("script") {
+        return;
+    }
+    let installed = Installed::new();
+    installed.releases.publish(Next::new("good", "none"));
+    installed.releases.break_it(Fault::CutAfter(8 << 20));
+    let command = installed.update_command(&["update"]);
+    let words = std::iter::once(command.get_program()).chain(command.get_args()).map(|word| word.to_str().expect("UTF-8"));
+    let line = words.collect::<Vec<_>>().join(" ");
+    let output = Command::new("script").args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).output().expect("it runs");
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && shown.contains("0.2.0 is in place"), "{shown}");
+    let size = Next::new("good", "none").program().len() as f64 / f64::from(1 << 20);
+    assert!(shown.contains(&format!("MiB of {size:.2} MiB")), "{shown}");
+}
+
+#[test]
 fn an_update_that_cannot_be_is_refused() {
     let mut home = Home::with_demo("");
     let printed = home.run(&["update"]);
@@ -112,6 +151,23 @@ fn an_update_that_cannot_be_is_refused() {
 }
 
 #[test]
+fn an_older_version_is_found_where_the_newest_is_not_made_for_this_machine() {
+    let installed = Installed::new();
+    installed.releases.publish(Next::new("good", "none"));
+    let (folder, older) = (installed.releases.folder(), installed.releases.folder().join("0.2.0"));
+    std::fs::create_dir(&older).expect("writable");
+    for file in ["switchboard", "manifest.json", "manifest.json.minisig"] {
+        std::fs::copy(folder.join(file), older.join(file)).expect("there");
+    }
+    let newest = Next { version: "0.3.0", ..Next::new("good", "none") };
+    installed.releases.publish_as(newest, |text| text.replace(TARGET, "sparc-sun-solaris"));
+    let printed = installed.update(&[]);
+    assert!(printed.code == Some(1) && printed.err.contains(TARGET), "{printed:?}");
+    let printed = installed.update(&["--to", "0.2.0"]);
+    assert!(printed.code == Some(0) && printed.out.starts_with("0.2.0 is in place"), "{printed:?}");
+}
+
+#[test]
 fn the_script_makes_a_release_that_is_believed() {
     let installed = Installed::new();
     let (out, program) = (installed.home.path().join("out"), installed.home.path().join("program"));
@@ -119,7 +175,7 @@ fn the_script_makes_a_release_that_is_believed() {
     std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("ours");
     let key = installed.home.path().join("key");
     std::fs::write(&key, installed.releases.secret_key()).expect("writable");
-    let mut command = std::process::Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/release.sh"));
+    let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/release.sh"));
     command.args([&out, &key]).arg(format!("{TARGET}={}", program.display())).stdin(Stdio::null());
     let output = command.output().expect("bash runs");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -196,11 +252,32 @@ fn g26_a_ledger_that_cannot_be_copied_is_not_updated() {
         "{printed:?}"
     );
     assert_eq!(installed.layout.current().as_deref(), Some(BUILT));
+    installed.is_tidy();
     std::fs::remove_file(state.join("ballast")).expect("ours");
     installed.serves(BUILT, &mut said);
     assert_eq!(installed.update(&[]).code, Some(0));
     installed.serves("0.2.0", &mut said);
     installed.is_tidy();
+}
+
+#[test]
+fn an_update_that_would_fill_the_disk_is_refused_before_it_begins() {
+    let installed = Installed::new();
+    let state = installed.home.state();
+    let Some(_disk) = Mount::small(state.path(), 8 << 20) else { return };
+    assert_eq!(start(&installed).stop(), Some(0));
+    let ballast = File::create(state.path().join("ballast")).expect("room for a name");
+    let size = std::fs::metadata(state.ledger()).expect("there").len();
+    let disk = rustix::fs::statvfs(state.path()).expect("there");
+    let leave = |tenths: u64| resize(&ballast, disk.f_bavail * disk.f_frsize - size * tenths / 10 - (512 << 10));
+    for (change, tenths, expected) in [("breaking", 15, "2 times the "), ("breaking", 25, "3 times the "), ("none", 25, "")] {
+        leave(tenths);
+        installed.releases.publish(Next::new("good", change));
+        let printed = installed.update(&[]);
+        let refused = printed.code == Some(1) && printed.err.contains(expected) && printed.err.contains("nothing was changed");
+        assert!(if expected.is_empty() { printed.code == Some(0) } else { refused }, "{change} {tenths}: {printed:?}");
+        installed.is_tidy();
+    }
 }
 
 /// Makes a file so large.

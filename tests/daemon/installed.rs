@@ -54,13 +54,26 @@ impl Installed {
 
     /// Runs this command of that program to its end.
     pub(crate) fn printed(&self, words: &[&str]) -> Printed {
-        let output = self.update_command(words).output().expect("it runs");
+        Self::ended(&mut self.update_command(words))
+    }
+
+    fn ended(command: &mut Command) -> Printed {
+        let output = command.output().expect("it runs");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
         Printed { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
     }
 
     pub(crate) fn update_command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(self.layout.program(BUILT));
+        self.command_of(&self.layout.program(BUILT), words)
+    }
+
+    /// Runs the update as people do: with the version that is current, whatever it is like.
+    pub(crate) fn update_by_current(&self) -> Printed {
+        Self::ended(&mut self.command_of(&self.layout.current_program(), &[&["update"], &LIMITS[..]].concat()))
+    }
+
+    fn command_of(&self, program: &Path, words: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.arg("--config").arg(self.home.config()).args(words).env_clear().env("HOME", self.home.path()).stdin(Stdio::null());
         command
     }
@@ -77,10 +90,10 @@ impl Installed {
         let (running, _) = until(&format!("version {version} serves"), || self.serving());
         assert_eq!((running.as_str(), self.layout.current().as_deref()), (version, Some(version)));
         *said += 1;
-        self.home.telegram.push_text(1, 1, &format!("word {said}"));
-        self.home.told(1, &format!("You said: word {said}"));
+        self.home.telegram.push_text(1, 1, &format!("word {said}."));
+        self.home.told(1, &format!("You said: word {said}."));
         for word in 1..=*said {
-            assert_eq!(self.home.count(1, &format!("You said: word {word}")), 1, "word {word}");
+            assert_eq!(self.home.count(1, &format!("You said: word {word}.")), 1, "word {word}");
         }
     }
 
@@ -103,7 +116,7 @@ impl Installed {
         let mut tree = names(self.layout.root().to_owned());
         tree.sort();
         assert_eq!(tree, ["current", "update.lock", "versions"]);
-        let rubbish = |name: &String| name.contains("trial") || name.contains("check");
+        let rubbish = |name: &String| ["trial", "check", ".part"].iter().any(|part| name.contains(part));
         let state = names(self.home.state().path().to_owned());
         assert_eq!(state.iter().filter(|name| rubbish(name)).collect::<Vec<_>>(), Vec::<&String>::new());
     }

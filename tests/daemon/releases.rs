@@ -81,6 +81,8 @@ pub(crate) fn small(program: &Path) -> Vec<u8> {
 pub(crate) enum Fault {
     /// Every connection ends after so many bytes of a program.
     CutAfter(u64),
+    /// Every connection falls silent after so many bytes of a program, until whoever asked is gone.
+    SilentAfter(u64),
     /// It knows no ranges, and sends all of it each time.
     NoRanges,
 }
@@ -190,8 +192,12 @@ fn answer(mut stream: TcpStream, root: &Path, fault: Option<Fault>, asked: &Mute
     };
     stream.write_all(head.as_bytes())?;
     let most = match fault {
-        Some(Fault::CutAfter(bytes)) if path == "switchboard" => bytes,
+        Some(Fault::CutAfter(bytes) | Fault::SilentAfter(bytes)) if path == "switchboard" => bytes,
         _ => u64::MAX,
     };
-    std::io::copy(&mut file.take(most), &mut stream).map(drop)
+    std::io::copy(&mut file.take(most), &mut stream)?;
+    if matches!(fault, Some(Fault::SilentAfter(_))) && most < u64::MAX {
+        stream.read_to_end(&mut Vec::new())?;
+    }
+    Ok(())
 }

@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Stdio;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use switchboard::lock::InstanceLock;
 use switchboard::release::Release;
 use switchboard_actors::ledger::sqlite::SqliteLedger;
@@ -264,13 +266,57 @@ fn g26_an_updater_that_is_killed_is_finished_or_undone_by_the_next_run() {
             cut(&installed, step);
             // At every moment there is a version that can be started.
             assert!(installed.layout.current().is_some());
-            let printed = installed.update(&[]);
+            let printed = installed.update_by_current();
             let ended = if expected == BUILT { Some(1) } else { Some(0) };
             assert_eq!(printed.code, ended, "{nature} {change}, cut at {step:?}: {printed:?}");
             installed.serves(expected, &mut said);
             installed.is_tidy();
         }
     }
+}
+
+#[test]
+fn g26_an_updater_that_is_killed_at_any_new_name_is_undone_by_the_next_run() {
+    let installed = Installed::new();
+    let _gateway = start(&installed);
+    let mut said = 0;
+    installed.serves(BUILT, &mut said);
+    installed.releases.publish(Next::new("dies soon", "breaking"));
+    // Whatever it writes counts from the moment when it gets its name.
+    for number in 1.. {
+        let command = installed.update_command(&[&["update"], &LIMITS[..]].concat());
+        let fate = format!("signal=KILL:when={number}");
+        let Some(mut update) = Tracer::around(&command, "?rename,?renameat,?renameat2", &fate, &[]) else { return };
+        let survived = update.output().expect("it runs").status.code();
+        if survived.is_some() {
+            assert!(survived == Some(1) && number > 10, "{survived:?} at {number}");
+            break;
+        }
+        let printed = installed.update_by_current();
+        assert!(printed.code == Some(1) && printed.err.contains("version 0.1.0 is back"), "{number}: {printed:?}");
+        installed.serves(BUILT, &mut said);
+        installed.is_tidy();
+    }
+}
+
+#[test]
+fn g26_a_check_that_was_cut_leaves_no_copy_of_what_people_said() {
+    let installed = Installed::new();
+    let _gateway = start(&installed);
+    let mut said = 0;
+    installed.serves(BUILT, &mut said);
+    installed.releases.publish(Next::new("good", "none"));
+    let check = installed.home.state().path().join("ledger.check.sqlite3");
+    // As the copy gets its name: it is all there.
+    let words = [&["update"], &LIMITS[..]].concat();
+    let fate = "signal=KILL:when=1";
+    let Some(mut update) = Tracer::around(&installed.update_command(&words), "unlink", fate, &[&check]) else { return };
+    update.output().expect("it runs");
+    assert!(check.exists(), "it was cut when it was to go");
+    // Also where there is nothing to update to.
+    assert_eq!(installed.update(&["--to", BUILT]).out, "version 0.1.0 is current already\n");
+    installed.is_tidy();
+    installed.serves(BUILT, &mut said);
 }
 
 #[test]
@@ -407,6 +453,21 @@ fn g26_a_gateway_that_is_not_the_current_version_is_restarted_first() {
 }
 
 #[test]
+fn g26_what_an_old_trial_left_keeps_no_version_from_serving() {
+    let installed = Installed::new();
+    let _gateway = start(&installed);
+    let mut said = 0;
+    installed.serves(BUILT, &mut said);
+    let left = installed.home.state().path().join("trial.undone");
+    std::fs::write(&left, r#"{"version":"0.2.0","keep_after_millis":1000}"#).expect("writable");
+    installed.releases.publish(Next::new("good", "additive"));
+    let printed = installed.update(&[]);
+    assert!(printed.code == Some(0) && !printed.err.contains("once more"), "{printed:?}");
+    installed.serves("0.2.0", &mut said);
+    installed.is_tidy();
+}
+
+#[test]
 fn g26_a_disk_that_fills_up_behind_the_switch_leaves_no_bad_version_current() {
     let installed = Installed::new();
     let _gateway = start(&installed);
@@ -428,4 +489,36 @@ fn g26_a_disk_that_fills_up_behind_the_switch_leaves_no_bad_version_current() {
         installed.serves(BUILT, &mut said);
         installed.is_tidy();
     }
+}
+
+#[test]
+fn g26_an_updater_whose_terminal_is_gone_ends_what_it_began() {
+    let installed = Installed::new();
+    let _gateway = start(&installed);
+    let mut said = 0;
+    installed.serves(BUILT, &mut said);
+    for (version, nature, code, expected) in [("0.2.0", "good", 0, "0.2.0"), ("0.3.0", "dies soon", 1, "0.2.0")] {
+        installed.releases.publish(Next { version, ..Next::new(nature, "breaking") });
+        let mut update = installed.update_command(&[&["update"], &LIMITS[..]].concat());
+        let mut update = update.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it runs");
+        let mut lines = BufReader::new(update.stderr.take().expect("piped")).lines().map_while(Result::ok);
+        assert!(lines.any(|line| line.contains("switching to")));
+        drop(lines);
+        kill(Pid::from_raw(i32::try_from(update.id()).expect("a pid")), Signal::SIGHUP).expect("our child");
+        assert_eq!(update.wait().expect("our child").code(), Some(code), "{version}");
+        installed.serves(expected, &mut said);
+        installed.is_tidy();
+    }
+}
+
+#[test]
+fn whoever_installs_what_cannot_be_gone_back_from_is_told_so() {
+    let installed = Installed::new();
+    start(&installed).kill();
+    installed.releases.publish(Next::new("good", "breaking"));
+    let printed = installed.update(&[]);
+    let kept = installed.home.state().path().join("ledger.sqlite3.update-0.2.0");
+    let told = printed.out.contains("Its first start makes a ledger that 0.1.0 cannot read")
+        && printed.out.contains(kept.to_str().expect("UTF-8"));
+    assert!(printed.code == Some(0) && told && kept.exists(), "{printed:?}");
 }

@@ -251,7 +251,7 @@ fn g26_an_ill_service_is_mended_by_an_update_or_as_ill_as_it_was() {
 fn g26_a_service_that_was_given_up_is_mended_and_one_that_was_stopped_stays_so() {
     let Some(mut serviced) = Serviced::start() else { return };
     // One that is never ready, and takes its time to go.
-    fall_ill(&serviced, "trap 'sleep 1; exit 1' TERM; while :; do sleep 0.1; done");
+    fall_ill(&serviced, "trap 'sleep 12; exit 1' TERM; while :; do sleep 0.1; done");
     let (code, said) = serviced.update_to(Next::new("good", "additive"));
     assert!(code == Some(0) && said.contains("switchboard.service is activating") && !said.contains("once more"), "{said}");
     serviced.serves("0.2.0");

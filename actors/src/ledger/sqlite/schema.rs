@@ -190,7 +190,7 @@ fn run(conn: &mut Connection, migration: &Migration) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// Copies the whole ledger to `<file>.before-<n>` (or the first free name behind it). A copy that was cut is left as `.part`
+/// Copies the whole ledger to `<file>.before-<n>` (or the first free name behind it). A copy whose process was cut is left as `.part`
 /// and made anew, so that a file under the final name is always whole.
 fn snapshot(conn: &Connection, path: &Path, number: u32) -> Result<(), MigrationError> {
     let part = with_suffix(path, &format!(".before-{number}.part"));
@@ -202,8 +202,12 @@ fn snapshot(conn: &Connection, path: &Path, number: u32) -> Result<(), Migration
     copy_to(conn, &part, &target).map_err(failed)
 }
 
-/// Copies the whole ledger to `part`, and gives it its name when it is durable.
+/// Copies the whole ledger to `part`, and gives it its name when it is durable. Where that fails nothing is left of it: the disk may be full.
 pub(super) fn copy_to(conn: &Connection, part: &Path, target: &Path) -> Result<(), String> {
+    copied_to(conn, part, target).inspect_err(|_| _ = std::fs::remove_file(part))
+}
+
+fn copied_to(conn: &Connection, part: &Path, target: &Path) -> Result<(), String> {
     let words = |error: &dyn std::fmt::Display| error.to_string();
     match std::fs::remove_file(part) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(words(&error)),

@@ -311,6 +311,11 @@ fn a_copy_is_made_beside_its_writer_whatever_its_schema() {
     assert!(matches!(SqliteLedger::open(&copy), Err(OpenError::Newer { .. })));
     assert!(SqliteLedger::copy(&directory.path().join("none"), &copy).is_err());
     assert!(matches!(SqliteLedger::open(&copy), Err(OpenError::Newer { .. })), "what was there is still there");
+    // One that comes to nothing takes no room either.
+    let taken = directory.path().join("taken");
+    std::fs::create_dir_all(taken.join("by a directory")).expect("writable");
+    assert!(SqliteLedger::copy(&path, &taken).is_err());
+    assert!(!super::schema::with_suffix(&taken, ".part").exists());
 }
 
 #[test]
