@@ -242,6 +242,9 @@ impl<W: Fn() -> Duration> Listener<W> {
     }
 
     fn exit_now(&self, signal: Signal, origin: &Origin) {
+        // More of them would interrupt the wait for the last word again and again, which makes a sleep longer and longer (its timer's slack is
+        // added each time). Where that fails it goes on as well.
+        _ = block();
         let code = self.intent.exit_code().unwrap_or(Exit::Done.code());
         let signal = match &origin.process {
             Some(process) => format!("{signal} from {}", sender(process)),
