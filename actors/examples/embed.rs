@@ -107,6 +107,7 @@ fn start_gateway(counter: &Counter, io: Handle, agents: Handle) -> Result<(Gatew
         place: Place::Thread,
         boot: None,
         remains: None,
+        false_starts: Vec::new(),
         // Beside the ledger, on the same disk. It says that the last life ended clean.
         marker: Some(Flag::at(state.join("clean"))),
         adapters: vec![(adapter, Arc::new(counter.clone()) as Arc<dyn Platform>)],

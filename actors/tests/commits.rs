@@ -55,6 +55,7 @@ fn a_message_waits_for_two_commits() {
             place: Place::Thread,
             boot: None,
             remains: None,
+            false_starts: Vec::new(),
             marker: None,
             adapters: vec![(adapter, Arc::new(platform))],
             agents: HashMap::from([(AgentName::new("oracle"), Arc::new(Oracle) as Arc<_>)]),
