@@ -112,8 +112,9 @@ impl Keeper {
     }
 
     fn hear(&self, Heard { effect: signal, sender }: Heard) {
+        let by = |name| RequestedBy::Signal(name, sender.clone());
         let shut_down = |kind, name| {
-            let shutdown = Shutdown { kind, grace: None, requested_by: RequestedBy::Signal(name, sender.clone()), reason: None };
+            let shutdown = Shutdown { kind, grace: None, requested_by: by(name), reason: None };
             self.gateway.supervisor.do_send(shutdown);
         };
         match signal {
@@ -121,7 +122,7 @@ impl Keeper {
             Effect::Restart(signal) => shut_down(ShutdownKind::Restart, signal.name()),
             Effect::Hurry(signal) => {
                 tracing::info!(%signal, "hurrying");
-                self.gateway.supervisor.do_send(Hurry);
+                self.gateway.supervisor.do_send(Hurry(Some(by(signal.name()))));
             }
             Effect::Reload(signal) => {
                 // It works beside us, and is told in the log.
