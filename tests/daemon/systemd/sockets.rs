@@ -80,6 +80,16 @@ fn g27_a_socket_unit_starts_the_gateway_and_keeps_its_connections() {
     host.done(&["systemctl", "start", "switchboard.socket"]);
     assert_eq!(host.property("ActiveState"), "inactive");
     assert_eq!(livez(&host), Some(200), "whoever comes first waits for the start");
+    // The same port on every address: the manager's copy of the old socket must not be in its way.
+    for (from, to) in [("127.0.0.1", "0.0.0.0"), ("0.0.0.0", "127.0.0.1")] {
+        let to_every = |text: &str| text.replace(&format!("127.0.0.1:{old}"), &format!("{to}:{other}"));
+        host.configure(to_every);
+        host.done(&["switchboard", "restart", "--dwell", "500ms"]);
+        assert!(TcpStream::connect(("127.0.0.1", other)).is_ok(), "from {from} to {to}");
+    }
+    let history = host.done(&["switchboard", "history"]);
+    assert!(!history.contains("exit code 70"), "{history}");
+    assert_eq!(host.property("NRestarts"), "3", "no start was in vain");
     let first = until("an instance", || host.instance());
     let (tries, refused) = connections(&host, || {
         host.done(&["switchboard", "restart", "--dwell", "500ms"]);
@@ -89,3 +99,10 @@ fn g27_a_socket_unit_starts_the_gateway_and_keeps_its_connections() {
     assert_eq!(host.done(&["switchboard", "service", "stop"]), "stopped\n");
     assert_eq!((livez(&host), host.property("ActiveState")), (None, "inactive".into()), "the socket is stopped too");
 }
+    // It listens where its unit says; that the configuration says otherwise is told.
+    assert!(!host.log().contains("the .socket unit listens elsewhere"));
+    let (port, other) = (host.home.port(), host.home.another_port());
+    host.configure(|text| text.replace(&format!("127.0.0.1:{port}"), &format!("127.0.0.1:{other}")));
+    host.done(&["systemctl", "restart", "switchboard"]);
+    assert!(host.log().contains("the .socket unit listens elsewhere than http.listen says"));
+    assert_eq!(livez(&host), Some(200));
