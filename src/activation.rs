@@ -32,8 +32,13 @@ fn choose(found: &[(String, Option<SocketAddr>)], wanted: &[SocketAddr]) -> Choi
     if !activated.is_empty() {
         return Choice::Use(activated);
     }
-    let same = kept.len() == wanted.len() && wanted.iter().all(|wanted| kept.iter().any(|at| found[*at].1.as_ref() == Some(wanted)));
-    if same && !kept.is_empty() { Choice::Use(kept) } else { Choice::Bind }
+    let addresses: Vec<SocketAddr> = kept.iter().filter_map(|at| found[*at].1).collect();
+    if same(&addresses, wanted) && !kept.is_empty() { Choice::Use(kept) } else { Choice::Bind }
+}
+
+/// Whether these are the same addresses, in whatever order.
+fn same(some: &[SocketAddr], others: &[SocketAddr]) -> bool {
+    some.len() == others.len() && others.iter().all(|other| some.contains(other))
 }
 
 /// The sockets that the image before left us, where they are what `listen` says now; none: listen yourself.
@@ -67,14 +72,27 @@ pub fn take(listen: &str) -> Option<Vec<TcpListener>> {
             let chosen: Vec<TcpListener> = chosen.collect();
             let addresses: Vec<_> = chosen.iter().filter_map(address).collect();
             tracing::info!(?addresses, "listening on what the service manager holds");
+            if !same(&addresses, &wanted) {
+                tracing::warn!(?addresses, http.listen = listen, "the .socket unit listens elsewhere than http.listen says, and it counts");
+            }
             Some(chosen)
         }
         Choice::Bind => {
             if found.iter().any(|(name, _)| name == KEPT) {
+                for (socket, _) in sockets.iter().flatten().filter(|(_, name)| name == KEPT) {
+                    stop_listening(socket);
+                }
                 tell(&[NotifyState::FdStoreRemove, NotifyState::FdName(KEPT)]);
             }
             None
         }
+    }
+}
+
+/// Ends the listening of every copy of a socket, also the manager's: it gives that up only in a while, and until then its address would be taken.
+fn stop_listening(socket: &TcpListener) {
+    if let Err(error) = rustix::net::shutdown(socket, rustix::net::Shutdown::Both) {
+        tracing::debug!(%error, "a kept socket still listens");
     }
 }
 

@@ -16,10 +16,15 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Looks up what a process runs.
+    /// Looks up what a process runs. Where that is hidden (`ProtectProc=` in systemd.exec(5)), our parent is known to be who started us.
     pub fn of(pid: Option<u32>, uid: u32) -> Self {
+        Self::under(rustix::process::getppid().map(|parent| parent.as_raw_nonzero().get().unsigned_abs()), pid, uid)
+    }
+
+    fn under(parent: Option<u32>, pid: Option<u32>, uid: u32) -> Self {
         let name = pid.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).ok());
-        Self { pid, uid, program: name.map(|name| one_line(name.trim())) }
+        let name = name.map(|name| one_line(name.trim()));
+        Self { pid, uid, program: name.or_else(|| (pid.is_some() && pid == parent).then(|| "the service manager".into())) }
     }
 }
 
@@ -47,6 +52,11 @@ mod tests {
         check(Some(5), Some("bash"), "bash (pid 5, user 7)");
         check(Some(5), None, "(pid 5, user 7)");
         check(None, None, "(user 7)");
+        // No process has this number.
+        let hidden = u32::MAX;
+        assert_eq!(Caller::under(Some(hidden), Some(hidden), 0).program.as_deref(), Some("the service manager"));
+        assert_eq!(Caller::under(Some(hidden - 1), Some(hidden), 0).program, None);
+        assert_eq!(Caller::under(None, None, 0).program, None);
         assert!(Caller::of(Some(std::process::id()), 0).program.is_some_and(|program| !program.is_empty()));
     }
 }

@@ -296,6 +296,7 @@ impl Life {
             place: Place::Thread,
             boot: children::boot().ok(),
             remains,
+            false_starts: false_starts::read(&state).iter().map(|start| start.at).collect(),
             marker: (config.settings.ledger.engine == Engine::Sqlite)
                 .then(|| Flag::at(on_trial.as_ref().map_or_else(|| state.marker(), OnTrial::marker))),
             adapters: parts.adapters,

@@ -107,6 +107,7 @@ fn start_gateway(counter: &Counter, io: Handle, agents: Handle) -> Result<(Gatew
         place: Place::Thread,
         boot: None,
         remains: None,
+        false_starts: Vec::new(),
         // Beside the ledger, on the same disk. It says that the last life ended clean.
         marker: Some(Flag::at(state.join("clean"))),
         adapters: vec![(adapter, Arc::new(counter.clone()) as Arc<dyn Platform>)],
@@ -143,7 +144,7 @@ async fn go_down(supervisor: &Addr<Supervisor>, counter: &Counter, server: &Serv
     let report = loop {
         tokio::select! {
             report = &mut report => break report??,
-            _ = actix_rt::signal::ctrl_c() => supervisor.do_send(Hurry),
+            _ = actix_rt::signal::ctrl_c() => supervisor.do_send(Hurry(Some(RequestedBy::Embedder))),
         }
     };
     // Every session of the census has one outcome here, with its reason. What was cut is in the ledger and can be run again.

@@ -39,10 +39,10 @@ pub struct Shutdown {
     pub reason: Option<String>,
 }
 
-/// No more time for the drain of the shutdown that is under way.
+/// No more time for the drain of the shutdown that is under way; who wants that, unless it goes with a request of its own.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Hurry;
+pub struct Hurry(pub Option<RequestedBy>);
 
 /// What is going on.
 #[derive(Message)]

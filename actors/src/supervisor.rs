@@ -23,7 +23,7 @@ use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, SpawnHand
 use crate::adapter::{self, AdapterActor};
 use crate::agent::Agent;
 use crate::children::Reaper;
-use crate::clock::{Clock, Moment};
+use crate::clock::{Clock, Moment, Wall};
 use crate::desk::Desk;
 use crate::desk::access::Doors;
 use crate::ids::{AgentName, ChatId, InstanceId, OutboxId, Seq, Sequence, SessionKey};
@@ -63,6 +63,8 @@ pub struct Ports {
     pub boot: Option<String>,
     /// What the life before left beside the ledger; `None` where nobody writes such a thing.
     pub remains: Option<Remains>,
+    /// When starts ended that came to nothing since, before they had a life on record.
+    pub false_starts: Vec<Wall>,
     /// The clean-shutdown flag; `None` with a ledger that does not survive either.
     pub marker: Option<Flag>,
     /// The adapters, each on its platform.
@@ -144,6 +146,8 @@ pub struct Supervisor {
     ready: Option<Moment>,
     /// Restarts whose askers are answered once this life has lasted.
     unproved: Vec<OpenRequest>,
+    /// When starts ended that came to nothing.
+    false_starts: Vec<Wall>,
     accepted: u64,
     delivered: u64,
     abandoned: usize,
@@ -175,8 +179,23 @@ impl Supervisor {
     }
 
     fn build(ports: Ports, instance: InstanceId, nursery: Nursery, ctx: &mut Context<Self>) -> Self {
-        let Ports { settings, clock, version, ledger, place, boot, remains, marker, adapters, agents, io, agent_runtime, reaper, bulletin } =
-            ports;
+        let Ports {
+            settings,
+            clock,
+            version,
+            ledger,
+            place,
+            boot,
+            remains,
+            false_starts,
+            marker,
+            adapters,
+            agents,
+            io,
+            agent_runtime,
+            reaper,
+            bulletin,
+        } = ports;
         let me = ctx.address();
         let upward = Arc::new(Upward {
             offered: me.clone().recipient(),
@@ -252,6 +271,7 @@ impl Supervisor {
             admitted: None,
             ready: None,
             unproved: Vec::new(),
+            false_starts,
             accepted: 0,
             delivered: 0,
             abandoned: 0,

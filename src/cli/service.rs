@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use nix::unistd::{Uid, User};
 
 use super::ask::complain;
 use super::{restart as restarting, say};
@@ -146,14 +147,13 @@ impl Desk<'_> {
         Ok(say(&format!("the service is installed. To start it: switchboard service start{flag}\n")))
     }
 
-    /// A user's service ends with the user's last login unless it lingers.
+    /// A user's service ends with the user's last login unless it lingers. Who that is says the process, not an inherited variable.
     fn warn_of_lingering(&self) {
-        let user = self.around.variables.get("USER").or_else(|| self.around.variables.get("LOGNAME"));
-        if let (Scope::User, Some(user)) = (self.scope, user)
-            && !setup::lingers(user)
-        {
+        let user = User::from_uid(Uid::effective()).ok().flatten().map(|user| user.name);
+        if self.scope == Scope::User && !user.as_deref().is_some_and(setup::lingers) {
             eprintln!(
-                "warning: it ends when you log out, and does not start before you log in. To change that: loginctl enable-linger {user}"
+                "warning: it ends when you log out, and does not start before you log in. To change that: loginctl enable-linger {}",
+                user.unwrap_or_default()
             );
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use switchboard_actors::ids::InstanceId;
 use switchboard_actors::live::Live;
@@ -21,6 +22,9 @@ use crate::scribe::Scribe;
 use crate::service::Service;
 use crate::signals::{Effect, Heard, Intent};
 use crate::watchdog::Watchdog;
+
+/// How long the server may take to begin with those that it accepted last.
+const LAST_ACCEPTED: Duration = Duration::from_millis(100);
 
 /// What it keeps in step.
 pub(super) struct Keeper {
@@ -78,7 +82,7 @@ impl Keeper {
                             if phase == Phase::Disconnect {
                                 self.door.close();
                                 self.pulse.rest_http();
-                                actix_rt::spawn(self.server_handle.stop(true));
+                                actix_rt::spawn(end_server(self.server_handle.clone()));
                             }
                         }
                         Bulletin::Down(report) => return Ok(report),
@@ -113,8 +117,9 @@ impl Keeper {
     }
 
     fn hear(&self, Heard { effect: signal, sender }: Heard) {
+        let by = |name| RequestedBy::Signal(name, sender.clone());
         let shut_down = |kind, grace, name| {
-            let shutdown = Shutdown { kind, grace, requested_by: RequestedBy::Signal(name, sender.clone()), reason: None };
+            let shutdown = Shutdown { kind, grace, requested_by: by(name), reason: None };
             self.gateway.supervisor.do_send(shutdown);
         };
         match signal {
@@ -123,7 +128,7 @@ impl Keeper {
             Effect::Restart(signal) => shut_down(ShutdownKind::Restart, None, signal.name()),
             Effect::Hurry(signal) => {
                 tracing::info!(%signal, "hurrying");
-                self.gateway.supervisor.do_send(Hurry);
+                self.gateway.supervisor.do_send(Hurry(Some(by(signal.name()))));
             }
             Effect::Reload(signal) => {
                 // It works beside us, and is told in the log.
@@ -134,6 +139,15 @@ impl Keeper {
             Effect::ExitNow(_) => {}
         }
     }
+}
+
+/// Accepts nobody any more, and then ends the server: whoever connects meanwhile waits in the kernel for the next life. Ended at once, it hangs up on
+/// those that it has accepted and not begun to serve.
+async fn end_server(server: actix_web::dev::ServerHandle) {
+    server.pause().await;
+    // Its threads hear of that by themselves.
+    tokio::time::sleep(LAST_ACCEPTED).await;
+    server.stop(true).await;
 }
 
 /// How the process ends after a shutdown of this kind: the intent, not the verdict.

@@ -122,7 +122,7 @@ impl Operator {
         self.supervisor.do_send(Shutdown { kind, grace, requested_by, reason: farewell.reason });
         // No time at all means no drain, not what the other phases leave of theirs.
         if grace == Some(Duration::ZERO) {
-            self.supervisor.do_send(Hurry);
+            self.supervisor.do_send(Hurry(None));
         }
         Response::GoingDown { instance: self.instance, kind, within_millis: u64::try_from(within.as_millis()).unwrap_or(u64::MAX) }
     }

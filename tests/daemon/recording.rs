@@ -131,7 +131,7 @@ const WAYS: &[Way] = &[
         },
         how: "killed in flush by a third signal",
         said: Some("a third signal: SIGTERM from daemon- (pid US, user ME)"),
-        asked: Some("stop by SIGTERM from daemon- (pid US, user ME)"),
+        asked: Some("stop by SIGTERM from daemon- (pid US, user ME); then hurried by SIGINT from daemon- (pid US, user ME)"),
         cut: Some("ended by force"),
     },
     Way {

@@ -267,3 +267,20 @@ fn g30_a_stop_is_heard_at_every_moment_of_a_restart_in_place() {
         assert_eq!(gateway.ended(), Some(0), "{} ms after the end of the life before", step * 6);
     }
 }
+
+#[test]
+fn g27_starts_in_vain_are_failures_of_the_restart_that_was_asked_for() {
+    let home = Home::with_demo("[access]\nallow = [\"*\"]\nadmins = [\"family:1\"]\n[restart]\nmode = \"exit\"");
+    let gateway = home.start();
+    home.telegram.push_text(1, 1, "/restart");
+    assert_eq!(gateway.ended(), Some(75));
+    let taken = std::net::TcpListener::bind(("127.0.0.1", home.port())).expect("it was let go of");
+    for _ in 0..3 {
+        assert_eq!(home.launch("debug").ended(), Some(70));
+    }
+    drop(taken);
+    let _gateway = home.start();
+    let told = home.told(1, "⚠️ I am back");
+    assert!(told.last().is_some_and(|text| text.ends_with("The restart failed 3 times: it could not start.")), "{told:?}");
+    assert_eq!(home.count(1, "✅ Restarted"), 0);
+}

@@ -160,7 +160,14 @@ fn g13_a_third_signal_exits_at_once_and_loses_nothing() {
     let history = home.done(&["history", "-n", "2"]);
     let sender = format!("(pid {}, user ", std::process::id());
     let history = history.split_whitespace().collect::<Vec<_>>().join(" ");
-    for part in ["running", "killed in flush by a third signal", "restart by SIGUSR1 from ", "; then stop by SIGINT from ", &sender] {
+    for part in [
+        "running",
+        "killed in flush by a third signal",
+        "restart by SIGUSR1 from ",
+        "; then stop by SIGINT from ",
+        "; then hurried by SIGTERM from ",
+        &sender,
+    ] {
         assert!(history.contains(part), "G28: {part:?} is missing in {history}");
     }
     home.model.reply_next(Reply::Echo);

@@ -73,6 +73,7 @@ impl Life {
             place: Place::Thread,
             boot: None,
             remains: None,
+            false_starts: Vec::new(),
             marker: marker.map(Flag::at),
             adapters: vec![(adapter, Arc::new(platform))],
             agents: HashMap::from([(AgentName::new("oracle"), Arc::new(Oracle) as Arc<_>)]),

@@ -69,8 +69,11 @@ impl Handler<Shutdown> for Supervisor {
 impl Handler<Hurry> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, _: Hurry, ctx: &mut Context<Self>) {
-        tracing::info!("the shutdown is hurried");
+    fn handle(&mut self, Hurry(by): Hurry, ctx: &mut Context<Self>) {
+        tracing::info!(by = by.as_ref().map(tracing::field::display), "the shutdown is hurried");
+        if let Some(by) = by {
+            self.remember_why(format!("hurried by {by}"));
+        }
         self.plan(Event::Hurry, ctx);
     }
 }

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | said goodbye, to stop | | it took place |
 //! | said goodbye, to restart | none, or stopped by somebody | restarted, after so long |
-//! | said goodbye, to restart | died | the restart failed so often: why |
+//! | said goodbye, to restart | died, or starts that came to nothing | the restart failed so often: why |
 //! | went without a word | | it was cut short |
 
 use std::time::Duration;
@@ -15,6 +15,7 @@ use std::time::Duration;
 use actix::{AsyncContext, Context, Handler, Message};
 
 use super::{Stage, Supervisor, recovery};
+use crate::clock::Wall;
 use crate::ledger::{Done, Ending, InstanceFacts, Knowledge, OpenRequest, Question, Request, Step, What, Word};
 use crate::shutdown::ShutdownKind;
 use crate::texts::{Texts, spoken};
@@ -29,14 +30,17 @@ enum CameOf {
     Stopped,
     /// The restart worked, after so long; none: the clock says nonsense.
     Restarted(Option<Duration>),
-    /// It works now, after so many lives that died: why the first of them did.
+    /// It works now, after so many lives that died and starts that came to nothing: why the first of them did.
     Late(Option<Duration>, u32, &'static str),
     /// The life that was asked went without a word.
     CutShort(&'static str),
 }
 
-/// Judges a request by the lives there were, the present one first.
-fn came_of(request: &Request, lives: &[InstanceFacts]) -> CameOf {
+/// Why a start came to nothing, as one says it in a chat: its reason is for operators.
+const IN_VAIN: &str = "it could not start";
+
+/// Judges a request by the lives there were, the present one first, and when starts ended that came to nothing.
+fn came_of(request: &Request, lives: &[InstanceFacts], false_starts: &[Wall]) -> CameOf {
     let Some(at) = lives.iter().position(|life| life.instance == request.instance) else {
         return CameOf::CutShort("unknown");
     };
@@ -48,12 +52,16 @@ fn came_of(request: &Request, lives: &[InstanceFacts]) -> CameOf {
         return CameOf::Stopped;
     }
     // What a life says of its predecessor; the first after the asked one speaks of that, which said goodbye.
-    let died = after.iter().rev().skip(1).filter(|life| matches!(life.predecessor, Some(Ending::Killed { .. })));
-    let causes: Vec<&'static str> = died.map(cause_before).collect();
+    let died = after.windows(2).filter(|pair| matches!(pair[0].predecessor, Some(Ending::Killed { .. })));
+    let died = died.map(|pair| (pair[1].born, cause_before(&pair[0])));
+    // Whoever was started beside this life has failed for that.
+    let since = |at: &&Wall| **at >= *ended && lives.first().is_none_or(|now| **at <= now.born);
+    let mut failures: Vec<(Wall, &'static str)> = died.chain(false_starts.iter().filter(since).map(|at| (*at, IN_VAIN))).collect();
+    failures.sort_by_key(|(at, _)| *at);
     let downtime = lives.first().and_then(|now| now.born.since(*ended));
-    match causes.first() {
+    match failures.first() {
         None => CameOf::Restarted(downtime),
-        Some(cause) => CameOf::Late(downtime, u32::try_from(causes.len()).unwrap_or(u32::MAX), cause),
+        Some((_, cause)) => CameOf::Late(downtime, u32::try_from(failures.len()).unwrap_or(u32::MAX), cause),
     }
 }
 
@@ -129,7 +137,7 @@ impl Handler<Remembered> for Supervisor {
 
     fn handle(&mut self, Remembered { open, lives }: Remembered, ctx: &mut Context<Self>) {
         for open in open {
-            let text = words(&self.settings.texts, &came_of(&open.request, &lives));
+            let text = words(&self.settings.texts, &came_of(&open.request, &lives, &self.false_starts));
             let replies = self.words(&open.session, &What::Reply { word: Word::Command }, &text, None);
             let (me, rows) = (ctx.address(), replies.clone());
             // Said only once it is durable: a crash in between would have it said again, by the next life and as something new.
@@ -145,7 +153,6 @@ impl Handler<Remembered> for Supervisor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Wall;
     use crate::ids::InstanceId;
     use crate::last_words::Death;
     use crate::shutdown::Phase;
@@ -176,10 +183,12 @@ mod tests {
         let killed = || Some(Ending::Killed { phase: None, by: Death::Unknown });
         let cut = || Some(Ending::Killed { phase: Some(Phase::Drain), by: Death::Unknown });
         let clean = || Some(Ending::Clean);
-        let check = |kind: ShutdownKind, lives: Vec<InstanceFacts>, expected: CameOf| {
+        let judged = |kind: ShutdownKind, lives: Vec<InstanceFacts>, false_starts: &[i64], expected: CameOf| {
             let request = Request { kind, instance: id(1) };
-            assert_eq!(came_of(&request, &lives), expected, "{lives:#?}");
+            let false_starts: Vec<Wall> = false_starts.iter().map(|secs| Wall(secs * 1000)).collect();
+            assert_eq!(came_of(&request, &lives, &false_starts), expected, "{lives:#?}");
         };
+        let check = |kind, lives, expected| judged(kind, lives, &[], expected);
         let asked = || life(1, None, true);
         let (restart, span) = (ShutdownKind::Restart, |secs: u64| Some(Duration::from_secs(secs)));
         check(restart, vec![life(2, clean(), false), asked()], CameOf::Restarted(span(9)));
@@ -191,5 +200,12 @@ mod tests {
         check(restart, vec![life(3, clean(), false), life(2, clean(), true), asked()], CameOf::Restarted(span(19)));
         check(restart, vec![life(2, cut(), false), life(1, None, false)], CameOf::CutShort("cut off while shutting down"));
         check(restart, vec![life(2, killed(), false)], CameOf::CutShort("unknown"));
+        // Starts in vain: before the asked life ended, twice after it, and beside the present one.
+        let vain = [10, 12, 13, 21];
+        judged(restart, vec![life(2, clean(), false), asked()], &vain, CameOf::Late(span(9), 2, IN_VAIN));
+        let died_first = vec![life(3, killed(), false), life(2, clean(), false), asked()];
+        judged(restart, died_first.clone(), &[25], CameOf::Late(span(19), 2, "crash"));
+        judged(restart, died_first, &[15], CameOf::Late(span(19), 2, IN_VAIN));
+        judged(ShutdownKind::Stop, vec![life(2, clean(), false), asked()], &vain, CameOf::Stopped);
     }
 }

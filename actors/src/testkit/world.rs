@@ -303,6 +303,7 @@ impl World {
             place: Place::Inline(self.latency),
             boot: self.boot.clone(),
             remains: self.remains.take(),
+            false_starts: Vec::new(),
             marker: self.flag.clone(),
             adapters: self.stages.iter().filter(here).map(|(set, stage)| (set.clone(), Arc::new(stage.clone()) as Arc<_>)).collect(),
             agents: self.agents.clone(),

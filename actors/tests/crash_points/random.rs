@@ -18,7 +18,7 @@ use switchboard_actors::ledger::sqlite::SqliteLedger;
 use switchboard_actors::platform::Abilities;
 use switchboard_actors::protocol::{Hold, Hurry, Resume};
 use switchboard_actors::settings::{Busy, Groups, Policy};
-use switchboard_actors::shutdown::ShutdownKind;
+use switchboard_actors::shutdown::{RequestedBy, ShutdownKind};
 use switchboard_actors::testkit::cuts::{Chronicle, Disk, Fact, Loss};
 use switchboard_actors::testkit::frail::Health;
 use switchboard_actors::testkit::stage::{Mood, Stage};
@@ -324,7 +324,7 @@ async fn perform(act: &Act, life: &Life, notes: &mut Notes, number: usize) {
             notes.asked_to_end.insert(number);
             life.ask_for(*kind, grace.map(Duration::from_secs)).await;
         }
-        Act::Hurry => life.gateway.supervisor.do_send(Hurry),
+        Act::Hurry => life.gateway.supervisor.do_send(Hurry(Some(RequestedBy::Embedder))),
         Act::Hold => life.gateway.supervisor.do_send(Hold),
         Act::Release => life.gateway.supervisor.do_send(Resume),
     }

@@ -111,7 +111,7 @@ fn a_stop_that_joins_a_restart_and_is_hurried() -> Scenario {
                 let stop = Shutdown { kind: ShutdownKind::Stop, grace, requested_by: RequestedBy::Operator(None), reason: None };
                 life.gateway.supervisor.do_send(stop);
                 life.pass(BRIEFLY).await;
-                life.gateway.supervisor.do_send(Hurry);
+                life.gateway.supervisor.do_send(Hurry(Some(RequestedBy::Embedder)));
             };
             tokio::join!(life.shut_down(ShutdownKind::Restart), more);
         })

@@ -51,6 +51,7 @@ impl Life {
             place: Place::Thread,
             boot: boot().ok(),
             remains: None,
+            false_starts: Vec::new(),
             marker: None,
             adapters: vec![(adapter, Arc::new(platform))],
             agents: HashMap::from([(name, Arc::new(agent) as Arc<_>)]),

@@ -2,7 +2,7 @@
 
 use super::{outcomes, pairs, secs, told, words, world};
 use switchboard_actors::protocol::Hurry;
-use switchboard_actors::shutdown::{Outcome, Phase, ShutdownKind};
+use switchboard_actors::shutdown::{Outcome, Phase, RequestedBy, ShutdownKind};
 
 #[test]
 fn stop_turns_a_restart_into_a_stop_for_those_not_yet_told() {
@@ -68,7 +68,7 @@ fn hurry_cuts_at_once_and_everybody_is_told_first() {
         }
         life.pass(secs(4)).await;
         life.ask_for(ShutdownKind::Restart, None).await;
-        life.gateway.supervisor.do_send(Hurry);
+        life.gateway.supervisor.do_send(Hurry(Some(RequestedBy::Embedder)));
         let report = life.down().await;
         assert_eq!(told(&report), words(&[("a", "sent"), ("b", "sent"), ("c", "sent")]));
         let cut = pairs(&[("a", Outcome::Interrupted), ("b", Outcome::Interrupted), ("c", Outcome::Interrupted)]);
@@ -94,7 +94,7 @@ fn hurry_cuts_at_once_and_everybody_is_told_first() {
 fn hurry_without_a_shutdown_does_nothing() {
     let (mut world, _) = world();
     world.life(async |life| {
-        life.gateway.supervisor.do_send(Hurry);
+        life.gateway.supervisor.do_send(Hurry(Some(RequestedBy::Embedder)));
         life.say("7", "alice", "hello").await;
         assert!(life.report().is_none());
         life.shut_down(ShutdownKind::Stop).await;

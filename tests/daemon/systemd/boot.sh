@@ -72,15 +72,22 @@ sh -c 'echo $$ >"$1/cgroup.procs"; shift; exec "$@"' sh "$group" \
   unshare --pid --mount --uts --ipc --cgroup --fork --kill-child=SIGKILL --propagation private sh -c "$inside" sh "$root" "$binary" \
   </dev/null >/dev/null 2>"$root.err" &
 outer=$!
-# Its PID 1 is the child of unshare.
+# Its PID 1 is the child of unshare: a shell at first, which may fail at what it has to mount.
 inner=
-for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50; do
+tries=0
+while [ "$tries" -lt 600 ]; do
+  tries=$((tries + 1))
   inner=$(cat "/proc/$outer/task/$outer/children" 2>/dev/null | tr -d ' ' || true)
-  [ -n "$inner" ] && break
+  [ -n "$inner" ] && [ "$(cat "/proc/$inner/comm" 2>/dev/null)" = systemd ] && break
+  inner=
   kill -0 "$outer" 2>/dev/null || break
   sleep 0.05
 done
-if [ -z "$inner" ]; then reason=$(cat "$root.err"); rm -rf "$root.err" "$root"; unable "unshare: $reason"; fi
+if [ -z "$inner" ]; then
+  kill -KILL "$outer" 2>/dev/null || true
+  reason=$(tr '\n' ' ' <"$root.err"); rm -rf "$root.err"; rmdir "$root" 2>/dev/null || true
+  unable "no systemd came up: $reason"
+fi
 echo "pid $inner"
 # Whoever started us holds the other end; when that is gone, so is the machine.
 cat >/dev/null

@@ -59,6 +59,10 @@ fn a_user_has_a_service_of_their_own() {
     // Without logind nobody else says where the runtime directory is.
     let manager = "/etc/systemd/system/user@.service.d/test.conf";
     host.machine.write(manager, 0o644, "[Service]\nEnvironment=XDG_RUNTIME_DIR=/run/user/%i\n");
+    // Users have a journal of their own only where it outlasts the machine.
+    host.machine.write("/etc/systemd/journald.conf.d/zz.conf", 0o644, "[Journal]\nStorage=persistent\n");
+    host.done(&["systemctl", "restart", "systemd-journald"]);
+    host.done(&["journalctl", "--flush"]);
     host.done(&["useradd", "--create-home", "--uid", "4711", "kim"]);
     host.done(&["systemctl", "daemon-reload"]);
     host.done(&["systemctl", "start", "user@4711"]);
@@ -72,7 +76,7 @@ fn a_user_has_a_service_of_their_own() {
     );
     host.done(&["chown", "-R", "kim:kim", "/home/kim"]);
     let kim = |words: &[&'static str]| {
-        let mut line = vec!["setpriv", "--reuid=kim", "--regid=kim", "--init-groups", "env", "HOME=/home/kim", "USER=kim"];
+        let mut line = vec!["setpriv", "--reuid=kim", "--regid=kim", "--init-groups", "env", "HOME=/home/kim", "USER=root"];
         line.extend(["XDG_RUNTIME_DIR=/run/user/4711", "switchboard", "service", "--user"]);
         line.extend(words);
         line
@@ -81,6 +85,7 @@ fn a_user_has_a_service_of_their_own() {
     check(&host, &kim(&["start"]), 0, "started: instance ");
     check(&host, &kim(&["status"]), 0, "doing     serving, ready");
     check(&host, &kim(&["restart", "--dwell", "500ms"]), 0, "restarted: instance ");
+    check(&host, &kim(&["logs", "-n", "100"]), 0, "ready instance=");
     // It is updated by its user, and mended when it is ill.
     let releases = Releases::serve();
     releases.publish(Next::new("good", "breaking"));

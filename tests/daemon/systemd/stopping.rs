@@ -31,6 +31,9 @@ fn g12_a_drain_that_makes_progress_outlasts_the_managers_limit_up_to_its_own() {
     let text = until("the drain's status", || Some(host.property("StatusText")).filter(|text| text.starts_with("drain: 1 tasks running")));
     assert!(text.contains("s left"), "{text}");
     assert_eq!(host.property("SubState"), "stop-sigterm");
+    // What it runs is hidden from the service; who it is is known.
+    let history = host.done(&["switchboard", "history", "-n", "1"]);
+    assert!(history.contains("stop by SIGTERM from the service manager (pid 1, user 0)"), "{history}");
     let output = stop.wait_with_output().expect("it ends");
     assert!(output.status.success() && begun.elapsed() < Duration::from_secs(20) + CROWD, "{:?}", begun.elapsed());
     assert_eq!((host.property("ActiveState"), host.property("Result")), ("inactive".into(), "success".into()));
