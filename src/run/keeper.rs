@@ -70,7 +70,11 @@ impl Keeper {
                     self.pulse.look_now();
                     match bulletin {
                         Bulletin::Born => self.scribe.born(self.gateway.instance),
-                        Bulletin::Ready => self.ready(),
+                        Bulletin::Ready => {
+                            self.ready();
+                            // The last snapshot is from before: by it the next words would be that it is not ready.
+                            ticks.reset();
+                        }
                         Bulletin::GoingDown { kind, grace } => {
                             self.intent.going_down(exit_of(kind));
                             self.in_place = exit_of(kind) == Exit::Restart && (!self.supervised || self.trial_is_over());
