@@ -5,17 +5,15 @@
 
 use std::io;
 
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use rustix::process::{WaitOptions, getpid, wait};
 use signal_hook::consts::SIGCHLD;
 use signal_hook::iterator::Signals;
 
 /// Has signals wait until they are heard: the system throws away what would end the first process, and whoever sent it waits for nothing
-/// (pid_namespaces(7)). To be called before anything else; it ends where signals are let in again, once there are handlers.
+/// (pid_namespaces(7)). To be called before anything else.
 pub fn hold_signals() {
-    let ours = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1, Signal::SIGHUP]);
     if getpid().is_init()
-        && let Err(error) = pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&ours), None)
+        && let Err(error) = crate::signals::block()
     {
         tracing::error!(%error, "signals that come too early cannot be kept");
     }

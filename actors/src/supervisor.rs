@@ -12,6 +12,7 @@ mod operators;
 mod reconfigure;
 pub mod recovery;
 mod requests;
+mod upkeep;
 mod waking;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -29,13 +30,13 @@ use crate::desk::access::Doors;
 use crate::ids::{AgentName, ChatId, InstanceId, OutboxId, Seq, Sequence, SessionKey};
 use crate::last_words::Remains;
 use crate::ledger::writer::{LedgerActor, LedgerHealth, LedgerLine};
-use crate::ledger::{Done, Fate, Ledger, OpenRequest, OutboxRow, OutboxState, Step, What};
+use crate::ledger::{Fate, Ledger, OpenRequest, OutboxRow, OutboxState, Step, What};
 use crate::live::Live;
 use crate::marker::{Flag, MarkerActor};
 use crate::platform::{Platform, split_text};
 use crate::protocol::{
-    AdapterHealth, AdapterNews, Bulletin, Child, Deliver, Doze, Fallen, GoAhead, Heard, Leave, Owe, RunAgain, SessionNews, SetGate,
-    Settled, Upward,
+    AdapterHealth, AdapterNews, Bulletin, Child, Deliver, Fallen, GoAhead, Heard, Leave, Owe, RunAgain, SessionNews, SetGate, Settled,
+    Upward,
 };
 use crate::session::machine::{Delivery, Gate, Rules};
 use crate::session::{self, Birth, Post, SessionActor};
@@ -472,51 +473,6 @@ impl Supervisor {
         }
     }
 
-    /// Asks sessions that have been quiet for long whether they would leave memory; again and again.
-    fn sweep(&mut self, ctx: &mut Context<Self>) {
-        if let Some(sweeper) = self.sweeper.take() {
-            ctx.cancel_future(sweeper);
-        }
-        /// Questions per sweep at most: the rest has time until the next one.
-        const MOST: usize = 4096;
-        let (now, idle) = (self.clock.now(), self.settings.session.idle_after);
-        if matches!(self.stage, Stage::Serving) {
-            let quiet = |(_, entry): &(&Arc<SessionKey>, &Entry)| {
-                entry.leaving.is_none() && entry.running.is_none() && now.since(entry.last) >= idle
-            };
-            // In one order, so that a world that is played again goes as it went.
-            let mut quiet: Vec<_> = self.books.sessions.iter().filter(quiet).take(MOST).collect();
-            quiet.sort_unstable_by_key(|(key, _)| *key);
-            for (_, entry) in quiet {
-                entry.addr.do_send(Doze);
-            }
-        }
-        self.sweeper = Some(ctx.run_later((idle / 4).max(Duration::from_millis(100)), Self::sweep));
-    }
-
-    /// Lets the ledger forget what is old; again and again.
-    fn prune(&mut self, ctx: &mut Context<Self>) {
-        self.prune_some(ctx);
-        ctx.run_later(self.settings.ledger.prune_every, Self::prune);
-    }
-
-    /// Lets it forget as much as fits into a short commit; and at once as much again, until nothing is old any more.
-    fn prune_some(&self, ctx: &mut Context<Self>) {
-        /// Rows of a kind per step at most.
-        const MOST: u32 = 1000;
-        let ledger = &self.settings.ledger;
-        if matches!(self.stage, Stage::Serving) && self.ledger_health.is_ok() {
-            let keep = i64::try_from(ledger.keep.as_millis()).unwrap_or(i64::MAX);
-            let before = crate::clock::Wall(self.clock.careful_wall().0.saturating_sub(keep));
-            let me = ctx.address();
-            self.ledger.write(Step::Prune { before, most: MOST }, move |result| {
-                if matches!(result, Ok(Done::Moved(rows)) if rows >= MOST) {
-                    me.do_send(PruneMore);
-                }
-            });
-        }
-    }
-
     /// Puts everybody to bed who is still up, and itself last.
     fn go_to_bed(&mut self, ctx: &mut Context<Self>) {
         for entry in self.books.sessions.values() {
@@ -528,19 +484,6 @@ impl Supervisor {
         self.nursery.close();
         self.books = Books::default();
         ctx.stop();
-    }
-}
-
-/// There may be more that is old.
-#[derive(actix::Message)]
-#[rtype(result = "()")]
-struct PruneMore;
-
-impl Handler<PruneMore> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, _: PruneMore, ctx: &mut Context<Self>) {
-        self.prune_some(ctx);
     }
 }
 
