@@ -264,15 +264,16 @@ pub fn main(program: &Program) -> ExitCode {
     exit.into()
 }
 
-/// The configuration of the gateway whose directories are meant: the one that is named, or that this environment names, else the installed
-/// service's, whose manager alone knows where those are.
+/// The configuration of the gateway whose directories are meant: the one that is named, or whose directory this environment names, or that lived
+/// here already; else the installed service's, whose manager alone knows where those are.
 fn config_of_the_kept(file: Option<&Path>, around: &Surroundings) -> Result<Config, crate::config::Faults> {
     const NAMED: [&str; 2] = ["STATE_DIRECTORY", "SWITCHBOARD__STATE_DIR"];
-    let named = file.is_some() || NAMED.iter().any(|name| around.variables.contains_key(*name));
-    let program = std::env::current_exe().ok().filter(|_| !named);
-    let Some(installed) = program.and_then(|program| Installed::starting(&program, &around.variables)) else {
-        return Config::load(file, around);
-    };
+    let own = Config::load(file, around);
+    let lived = own.as_ref().is_ok_and(|config| config.state_dir.exists());
+    if file.is_some() || lived || NAMED.iter().any(|name| around.variables.contains_key(*name)) {
+        return own;
+    }
+    let Some(installed) = Installed::any(&around.variables) else { return own };
     let at = installed.arguments.iter().position(|word| word == "--config");
     let file = at.and_then(|at| installed.arguments.get(at + 1)).map(PathBuf::from);
     Config::load(file.as_deref(), &Surroundings { variables: installed.variables, looks_only: true })

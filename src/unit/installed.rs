@@ -39,14 +39,24 @@ impl Installed {
     /// The unit of this program, of the system or of whoever asks, that starts `program`.
     pub fn starting(program: &Path, around: &Variables) -> Option<Self> {
         let tree = |program: &Path| std::fs::canonicalize(program.parent()?.parent()?).ok();
-        [Scope::System, Scope::User].into_iter().find_map(|scope| {
+        let ours = |installed: &Self| {
+            installed.program == program || (tree(&installed.program).is_some() && tree(&installed.program) == tree(program))
+        };
+        Self::all(around).find(ours)
+    }
+
+    /// The unit of this name, of the system or else of whoever asks, whatever it starts.
+    pub fn any(around: &Variables) -> Option<Self> {
+        Self::all(around).next()
+    }
+
+    fn all(around: &Variables) -> impl Iterator<Item = Self> {
+        [Scope::System, Scope::User].into_iter().filter_map(|scope| {
             let unit = Unit::ours(scope);
             let properties =
                 "--property=LoadState,ActiveState,Result,ExecStart,Environment,EnvironmentFiles,StateDirectory,RuntimeDirectory";
             let text = unit.ask("systemctl", &["show", properties, &unit.name])?;
-            let installed = Self::read(unit, &text, around)?;
-            let ours = installed.program == program || (tree(&installed.program).is_some() && tree(&installed.program) == tree(program));
-            ours.then_some(installed)
+            Self::read(unit, &text, around)
         })
     }
 

@@ -217,7 +217,7 @@ fn g19_a_gateway_that_was_put_to_sleep_goes_on_as_it_wakes_up() {
     home.told(1, "You said: hello");
     // Whoever had looked for a sign of life has had the time to find none.
     home.telegram.push_text(1, 1, "work for 3s");
-    home.told(1, "Done");
+    until("its end", || home.telegram.texts_in(1).iter().any(|text| text.contains("Done, after")).then_some(()));
     assert!(gateway.runs());
     assert_eq!(gateway.stop(), Some(0));
 }

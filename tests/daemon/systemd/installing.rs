@@ -26,6 +26,9 @@ fn a_system_service_is_installed_worked_changed_and_removed() {
     check(&host, &["switchboard", "service", "status"], 0, "doing     serving, ready");
     check(&host, &["switchboard", "service", "logs", "-n", "100"], 0, "ready instance=");
     check(&host, &["switchboard", "service", "restart", "--dwell", "500ms"], 0, "restarted: instance ");
+    // Only its manager knows where it keeps its things.
+    check(&host, &["switchboard", "url"], 0, "/#token=");
+    check(&host, &["switchboard", "config", "show"], 0, "/var/lib/switchboard");
     host.done(&["systemctl", "reload", "switchboard"]);
     // Its unit follows the budgets; one that was changed by hand is shown and not overwritten unasked.
     host.configure(|text| format!("{text}\n[shutdown]\ngrace = \"10m\"\n"));
@@ -35,6 +38,7 @@ fn a_system_service_is_installed_worked_changed_and_removed() {
     check(&host, &["switchboard", "service", "install", "--yes"], 0, "-TimeoutStopSec=90");
     assert_eq!(host.property("TimeoutStopUSec"), "10min 30s");
     check(&host, &["switchboard", "service", "stop"], 0, "stopped");
+    check(&host, &["switchboard", "history"], 0, "stop by SIGTERM");
     check(&host, &["switchboard", "service", "restart", "--dwell", "500ms"], 0, "started: instance ");
     check(&host, &["switchboard", "service", "uninstall"], 1, "nothing was changed");
     check(&host, &["switchboard", "service", "uninstall", "--yes"], 0, "the service is gone");
