@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use nix::sys::signal::Signal;
 
-use crate::gateway::{Home, Life, Page, is_here, until};
+use crate::gateway::{BACK, Home, Life, Page, is_here, until};
 use crate::hanging::{BRIEF, CROWD, GRACE, MARGIN};
 use crate::recording::expect_end;
 use crate::tracer::Tracer;
@@ -169,6 +169,24 @@ fn g08_g11_g28_a_gateway_whose_disk_fails_to_sync_goes_down_in_time_and_not_clea
 #[test]
 fn g08_g11_g28_a_gateway_whose_disk_fails_to_write_goes_down_in_time_and_not_clean() {
     ill_to_the_end(WRITES, EIO);
+}
+
+#[test]
+fn g30_a_ledger_that_is_lost_while_somebody_stops_the_gateway_makes_no_failure_of_the_stop() {
+    let home = home();
+    let gateway = home.start();
+    home.telegram.push_text(1, 1, "work for 30m");
+    gateway.wait_for("turn started");
+    gateway.signal(Signal::SIGTERM);
+    gateway.wait_for("shutdown phase phase=drain");
+    let files = files(&home);
+    let paths = files.each_ref().map(PathBuf::as_path);
+    let Some(tracer) = Tracer::inject(&gateway, &format!("{SYNCS},openat"), EIO, &paths) else { return };
+    assert_eq!(tracer.ended(gateway), Some(0), "as was wanted, whatever was lost on the way");
+    assert!(!home.is_marked());
+    expect_end(&home, &["gave up in drain", "the ledger is lost"], 0);
+    let _gateway = home.start();
+    assert!(home.told(1, BACK).iter().any(|text| text.contains("(a fault within)")), "and what it was is told");
 }
 
 #[test]
