@@ -12,9 +12,8 @@ use actix::{Message, Recipient};
 use crate::agent::{Agent, AgentError, Answer};
 use crate::clock::Moment;
 use crate::ids::{Account, AdapterName, AgentName, ChatId, OutboxId, Seq, SessionKey, TurnId};
-use crate::ledger::writer::LedgerHealth;
 use crate::ledger::{Done, Fault, Knowledge, NoticeKind, OutboxRow, Question, Request};
-use crate::platform::{Offer, Platform, Receipt, Said};
+use crate::platform::{Offer, Platform};
 use crate::session::machine::{Activity, Delivery, Gate, Rules};
 use crate::settings::{AdapterSettings, Settings};
 use crate::shutdown::report::NoticeFate;
@@ -323,20 +322,6 @@ pub enum Child {
     Adapter(AdapterName, u64),
     /// A session; the number tells its lives apart.
     Session(Arc<SessionKey>, u64),
-}
-
-/// The ledger's health reaches the supervisor as it is.
-pub type LedgerNews = LedgerHealth;
-
-/// The desk decided what becomes of what somebody said; carried along while it is made durable.
-#[derive(Debug)]
-pub struct Visitor {
-    /// The adapter.
-    pub adapter: AdapterName,
-    /// What was said.
-    pub said: Said,
-    /// How to answer the platform.
-    pub receipt: Receipt,
 }
 
 // --- to a session ----------------------------------------------------------------------------------------------------------------
