@@ -70,6 +70,52 @@ fn what_people_say_is_written_nowhere_but_into_the_ledger() {
 }
 
 #[test]
+fn a_statement_is_planned_once_whatever_it_is_given() {
+    let (_directory, path) = place();
+    let mut writer = open(&path);
+    fill(&mut writer, 1, 2);
+    for mut ledger in [writer, SqliteLedger::open_read_only(&path).expect("somebody else looks")] {
+        let conn = &ledger.book().expect("it is open").conn;
+        // Its column is in the WHERE of a partial index, which this could use for some values.
+        let sql = "SELECT count(*) FROM inbox WHERE chat = 1 AND kind = ?1";
+        let mut statement = conn.prepare(sql).expect("a statement");
+        for kind in ["message", "retry", "message", "command"] {
+            statement.query_row([kind], |row| row.get::<_, u32>(0)).expect("a count");
+        }
+        assert_eq!(statement.get_status(rusqlite::StatementStatus::RePrepare), 0);
+    }
+}
+
+/// What every message, or every start, asks: none of it may walk through history.
+#[test]
+fn what_is_open_is_found_through_its_indexes() {
+    let (_directory, path) = place();
+    let mut ledger = open(&path);
+    let conn = &ledger.book().expect("it is open").conn;
+    let check = |sql: &str, index: &str| {
+        let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("a statement");
+        let values = (1..=statement.parameter_count()).map(|_| "1");
+        let plan: Vec<String> = statement
+            .query_map(rusqlite::params_from_iter(values), |row| row.get(3))
+            .expect("a plan")
+            .map(|line| line.expect("a line"))
+            .collect();
+        assert!(plan.iter().any(|line| line.contains(index)) && !plan.iter().any(|line| line.starts_with("SCAN")), "{sql}: {plan:?}");
+    };
+    check("SELECT seq FROM inbox WHERE account = ?1 AND delivery = ?2", "inbox_key");
+    check("SELECT seq FROM inbox WHERE session = ?1 AND state = 'waiting' AND kind = ?3 AND seq < ?2", "inbox_waiting");
+    check("SELECT seq FROM inbox WHERE turn = ?1 AND state = 'claimed' ORDER BY seq", "inbox_claimed");
+    check(
+        "SELECT id FROM turn WHERE session = ?1 AND state IN ('running', 'interrupted', 'parked') AND newest < ?2 ORDER BY id",
+        "turn_open",
+    );
+    check("SELECT 1 FROM outbox WHERE turn = ?1 AND word = ?2 AND part = ?3 AND attempt = ?4", "outbox_turn");
+    check("SELECT 1 FROM outbox WHERE chat = ?1 AND notice = ?2 AND scope = ?3", "outbox_notice");
+    check("SELECT id FROM outbox WHERE session = ?1 AND state NOT IN ('sent', 'dead')", "outbox_owed");
+    check("SELECT id FROM outbox WHERE chat = ?1 AND state IN ('sent', 'sending') AND id > ?2", "outbox_room");
+}
+
+#[test]
 fn a_new_ledger_is_private_and_keeps_its_id() {
     let (directory, path) = place();
     let mut ledger = open(&path);
