@@ -100,6 +100,16 @@ impl Host {
         self.property("MainPID")
     }
 
+    /// Waits until the unit's main process is this program. The manager says `activating`, `start` before its child has executed anything: whoever
+    /// replaces the program by that word alone may see the new one started.
+    #[track_caller]
+    pub(crate) fn wait_for_main(&self, program: &str) {
+        until(&format!("a main process that is {program}"), || {
+            let runs = self.run(&["readlink", &format!("/proc/{}/exe", self.main_pid())]).out;
+            runs.trim().ends_with(&format!("/{program}")).then_some(())
+        });
+    }
+
     /// The gateway's own word on itself; none while nobody answers.
     pub(crate) fn status(&self) -> Option<Value> {
         let printed = self.run(&["switchboard", "status", "--json"]);
@@ -128,7 +138,13 @@ impl Host {
 
     /// What the gateway logged, as the journal has it.
     pub(crate) fn log(&self) -> String {
-        self.run(&["journalctl", "--no-pager", "--output=cat", "--unit=switchboard"]).out
+        self.journal(&["--output=cat", "--unit=switchboard"])
+    }
+
+    /// What the journal has, once it has written down what it was told: it reads what processes say when it comes to that.
+    pub(crate) fn journal(&self, words: &[&str]) -> String {
+        self.run(&["journalctl", "--sync"]);
+        self.run(&[&["journalctl", "--no-pager"], words].concat()).out
     }
 
     /// Files that ship with the program.
@@ -141,7 +157,7 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let log = self.run(&["journalctl", "--no-pager", "--lines=200"]).out;
+            let log = self.journal(&["--lines=200"]);
             eprintln!("--- the machine's journal\n{log}");
         }
     }

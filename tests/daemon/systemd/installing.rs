@@ -1,7 +1,6 @@
 //! `switchboard service`, for the system and for a user.
 
 use super::host::{BRIEF, Host};
-use crate::gateway::until;
 use crate::releases::{Next, Releases};
 
 const UNIT: &str = "/etc/systemd/system/switchboard.service";
@@ -156,7 +155,8 @@ fn g27_a_service_that_answers_nobody_is_restarted_by_its_manager_and_proved() {
     // One that is there and never comes to listen.
     host.replace_program("2.1", "exec sleep infinity");
     host.done(&["systemctl", "restart", "--no-block", "switchboard"]);
-    until("a start that hangs", || (host.property("ActiveState") == "activating" && host.property("SubState") == "start").then_some(()));
+    host.wait_for_main("sleep");
+    assert_eq!((host.property("ActiveState"), host.property("SubState")), ("activating".into(), "start".into()));
     host.replace_program("2.2", "exec $real \"$@\"");
     check(&host, &["switchboard", "restart"], 69, "no gateway is running");
     check(&host, &["switchboard", "service", "restart", "--dwell", "500ms"], 0, "restarted: instance ");

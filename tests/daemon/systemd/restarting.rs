@@ -70,14 +70,18 @@ fn g27_a_program_that_dies_later_or_never_starts_is_found_out() {
     check(&told, 1, &["first  no new instance came within 3s", "then   no new instance came within 3s", "activating (start)"]);
 }
 
+/// Dies when it is told to, by a file in its state directory.
+const DIES_WHEN_TOLD: &str = "(until [ -e $STATE_DIRECTORY/die ]; do sleep 0.1; done; kill -9 $$) & exec $real \"$@\"";
+
 #[test]
 fn g27_a_program_that_dies_after_the_dwell_time_was_proved_and_its_death_is_on_record() {
     let Some(host) = Host::serving(BRIEF) else { return };
-    host.replace_program("2.0", DIES_LATER);
+    host.replace_program("2.0", DIES_WHEN_TOLD);
     host.done(&["switchboard", "restart", "--start-limit", "30s"]);
     let instance = host.instance().expect("it was proved");
     assert_eq!(host.property("NRestarts"), "1", "the restart itself");
     host.replace_program("2.1", "exec $real \"$@\"");
+    host.done(&["touch", "/var/lib/private/switchboard/die"]);
     host.wait_for_successor(&instance);
     assert_eq!(host.property("NRestarts"), "2", "the manager's own");
     let history = host.done(&["switchboard", "history"]);

@@ -52,7 +52,7 @@ fn g12_stopping_is_said_only_when_the_drain_is_over() {
     let output = restart.wait_with_output().expect("it ends");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_ne!(host.instance(), Some(first));
-    let journal = host.run(&["journalctl", "--no-pager", "--output=short-monotonic", "--unit=switchboard"]).out;
+    let journal = host.journal(&["--unit=switchboard"]);
     assert_eq!(journal.matches("Scheduled restart job").count(), 1, "{journal}");
 }
 

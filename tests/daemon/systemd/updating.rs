@@ -70,7 +70,9 @@ impl Serviced {
             host.home.told(1, &answer);
             assert_eq!(host.home.count(1, &answer), 1, "word {word}");
         }
-        assert_eq!((host.property("ActiveState"), host.property("SubState")), ("active".into(), "running".into()));
+        // The gateway says that it is ready to whoever asks, and to its manager, who may not have heard it yet.
+        host.wait_for_property("ActiveState", "active");
+        assert_eq!(host.property("SubState"), "running");
         let runs = host.done(&["readlink", &format!("/proc/{}/exe", host.main_pid())]);
         assert_eq!(runs.trim(), format!("/opt/switchboard/versions/{version}/switchboard"));
         assert_eq!(host.done(&["readlink", "/opt/switchboard/current"]).trim(), format!("versions/{version}"));
@@ -220,13 +222,30 @@ fn g26_a_service_whose_updater_is_killed_is_finished_or_undone_by_the_next_run()
     serviced.is_tidy();
 }
 
-/// Puts a version in place that answers whoever looks at it and does this when it is run; and has the manager find out.
-fn fall_ill(serviced: &Serviced, when_run: &str) {
+/// Puts a version in place that answers whoever looks at it and does this when it is run; has the manager find out, and waits until it has: the
+/// manager says `activating` before anything was run.
+fn fall_ill(serviced: &Serviced, when_run: &str, is_ill: impl Fn(&Host) -> bool) {
     let script =
         format!("case \"$*\" in\n--version) $real --version | sed s/0.1.0/0.1.5/;;\n*run) {when_run};;\n*) exec $real \"$@\";;\nesac");
     serviced.host.replace_program("0.1.5", &script);
     serviced.host.done(&["systemctl", "restart", "--no-block", "switchboard"]);
-    until("an ill service", || matches!(&*serviced.host.property("ActiveState"), "activating" | "failed").then_some(()));
+    until("an ill service", || is_ill(&serviced.host).then_some(()));
+}
+
+/// Its first process has died, and another was or is to be started.
+fn dies(host: &Host) -> bool {
+    host.property("NRestarts") != "0"
+}
+
+/// Its main process runs what its script says: it has a child.
+fn hangs(host: &Host) -> bool {
+    let pid = host.main_pid();
+    pid != "0" && !host.run(&["cat", &format!("/proc/{pid}/task/{pid}/children")]).out.trim().is_empty()
+}
+
+/// Its manager has given it up.
+fn is_given_up(host: &Host) -> bool {
+    host.property("ActiveState") == "failed"
 }
 
 #[test]
@@ -234,7 +253,7 @@ fn g26_an_ill_service_is_mended_by_an_update_or_as_ill_as_it_was() {
     let Some(mut serviced) = Serviced::start() else { return };
     serviced.host.tune("RestartSec=100ms");
     // It dies whenever it is started: its manager tries again for ever, and nobody listens.
-    fall_ill(&serviced, "exit 70");
+    fall_ill(&serviced, "exit 70", dies);
     let (code, said) = serviced.update_to(Next::new("crashes at start", "breaking"));
     let told =
         said.contains("the gateway is ill: switchboard.service is ") && said.contains("version 0.1.5 is back, and as ill as it was before");
@@ -251,12 +270,11 @@ fn g26_an_ill_service_is_mended_by_an_update_or_as_ill_as_it_was() {
 fn g26_a_service_that_was_given_up_is_mended_and_one_that_was_stopped_stays_so() {
     let Some(mut serviced) = Serviced::start() else { return };
     // One that is never ready, and takes its time to go.
-    fall_ill(&serviced, "trap 'sleep 12; exit 1' TERM; while :; do sleep 0.1; done");
+    fall_ill(&serviced, "trap 'sleep 12; exit 1' TERM; while :; do sleep 0.1; done", hangs);
     let (code, said) = serviced.update_to(Next::new("good", "additive"));
     assert!(code == Some(0) && said.contains("switchboard.service is activating") && !said.contains("once more"), "{said}");
     serviced.serves("0.2.0");
-    fall_ill(&serviced, "exit 78");
-    serviced.host.wait_for_property("ActiveState", "failed");
+    fall_ill(&serviced, "exit 78", is_given_up);
     let (code, said) = serviced.update(&[]);
     assert!(code == Some(0) && said.contains("switchboard.service is failed") && said.contains("updated from 0.1.5 to 0.2.0"), "{said}");
     serviced.serves("0.2.0");
