@@ -42,7 +42,7 @@ fn g12_every_file_that_is_shipped_grants_the_time_that_a_shutdown_may_take() {
             "SWITCHBOARD__SHUTDOWN__MANAGER_LIMIT=",
             "- { name: SWITCHBOARD__SHUTDOWN__MANAGER_LIMIT,",
             "<key>SWITCHBOARD__SHUTDOWN__MANAGER_LIMIT</key>",
-            "#   docker run -v switchboard:/var/lib/switchboard -p 7878:7878 --stop-timeout",
+            "#   docker run -v switchboard:/var/lib/switchboard -p 127.0.0.1:7878:7878 --stop-timeout",
         ];
         assert!(
             file.extension().is_none_or(|kind| kind != "yaml") || !text.contains("manager_limit ="),
@@ -57,10 +57,48 @@ fn g12_every_file_that_is_shipped_grants_the_time_that_a_shutdown_may_take() {
     assert!(granted.windows(2).all(|pair| pair[0].1 == pair[1].1), "one budget: {granted:?}");
 }
 
+/// What a file that ships says.
+fn shipped(file: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(file)).expect("it ships")
+}
+
+/// A gateway that is flooded, or whose agents' programs run away, takes a bounded part of its machine, and its port is not everybody's unasked.
+#[test]
+fn g41_every_file_that_is_shipped_bounds_what_a_gateway_may_take_and_who_may_reach_it() {
+    for unit in ["systemd/switchboard.service", "systemd/before-v253/switchboard.service", "systemd/user/switchboard.service"] {
+        let text = shipped(unit);
+        for bound in ["MemoryMax=75%", "TasksMax=2048", "LimitCORE=0"] {
+            assert!(text.lines().any(|line| line == bound), "{unit}: {bound}");
+        }
+    }
+    let image = shipped("container/Dockerfile");
+    for word in ["-p 127.0.0.1:7878:7878 ", "--memory ", "--pids-limit 2048 ", "--ulimit core=0 ", "--cap-drop ALL ", "no-new-privileges "]
+    {
+        assert!(image.contains(word), "{word:?}");
+    }
+    assert!(!image.contains("-p 7878:"), "published to everybody");
+    assert!(shipped("launchd/switchboard.plist").replace("\n    ", "").contains("<key>Core</key><integer>0</integer>"));
+    let cluster = shipped("kubernetes/switchboard.yaml");
+    let part = |kind: &str| {
+        let head = format!("kind: {kind}");
+        cluster.split("\n---\n").find(|part| part.lines().any(|line| line == head)).unwrap_or_else(|| panic!("there is no {kind}"))
+    };
+    let pod = part("StatefulSet");
+    let digest = in_cluster("image: ");
+    let digest = digest.split_once("@sha256:").unwrap_or_else(|| panic!("{digest} is a tag, which can come to mean another image")).1;
+    assert!(digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()), "{digest}");
+    let limits = pod.lines().find_map(|line| line.trim().strip_prefix("limits: ")).expect("it has limits");
+    assert!(limits.contains(" memory: ") && limits.contains("ephemeral-storage: ") && !limits.contains("cpu: "), "{limits}");
+    assert!(pod.contains("emptyDir: { sizeLimit: "), "a volume in memory or on the node's disk without a bound");
+    let policy = part("NetworkPolicy");
+    assert!(policy.contains("podSelector:\n    matchLabels: { app: switchboard }\n  policyTypes: [Ingress, Egress]\n"), "{policy}");
+    assert!(pod.contains("labels: { app: switchboard }"), "whom the policy is about");
+    assert!(policy.contains("cidr: 0.0.0.0/0, except: [") && policy.contains("169.254.0.0/16"), "the cloud's metadata: {policy}");
+}
+
 #[test]
 fn the_image_and_the_cluster_run_it_as_nobody_and_look_where_it_answers() {
-    let text = |file: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(file)).expect("it ships");
-    let image = text("container/Dockerfile");
+    let image = shipped("container/Dockerfile");
     let line =
         |word: &str| image.lines().find_map(|line| line.split_once(word)).unwrap_or_else(|| panic!("{word:?} is not in it")).1.to_owned();
     let user = line("USER ");
@@ -73,7 +111,7 @@ fn the_image_and_the_cluster_run_it_as_nobody_and_look_where_it_answers() {
     assert!(image.contains("ENV STATE_DIRECTORY=/var/lib/switchboard ") && image.contains("VOLUME /var/lib/switchboard\n"));
     let home = Home::with_demo("");
     let _gateway = home.start();
-    let cluster = text("kubernetes/switchboard.yaml");
+    let cluster = shipped("kubernetes/switchboard.yaml");
     let probes: Vec<&str> = cluster.split("httpGet: { path: ").skip(1).filter_map(|rest| rest.split(',').next()).collect();
     assert_eq!(probes.len(), 3, "{probes:?}");
     for path in probes {
@@ -83,7 +121,7 @@ fn the_image_and_the_cluster_run_it_as_nobody_and_look_where_it_answers() {
 
 /// The value behind a word in the manifest of the cluster.
 fn in_cluster(word: &str) -> String {
-    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kubernetes/switchboard.yaml")).expect("it ships");
+    let text = shipped("kubernetes/switchboard.yaml");
     let value = text.split_once(word).and_then(|(_, rest)| rest.split([' ', ',', '\n']).find(|part| !part.is_empty()));
     value.unwrap_or_else(|| panic!("{word:?} is not in it")).to_owned()
 }

@@ -162,3 +162,18 @@ fn g27_a_service_that_answers_nobody_is_restarted_by_its_manager_and_proved() {
     check(&host, &["switchboard", "service", "restart", "--dwell", "500ms"], 0, "restarted: instance ");
     assert_eq!(host.property("ActiveState"), "active");
 }
+
+/// What a service that is installed may take of its machine, as its manager understood it.
+#[test]
+fn g41_a_service_is_bounded_in_memory_and_tasks_and_leaves_no_core_with_its_secrets() {
+    let Some(host) = Host::serving(BRIEF) else { return };
+    let memory: f64 = host.property("MemoryMax").parse().expect("a bound, in bytes");
+    let words = host.done(&["cat", "/proc/meminfo"]);
+    let all = words.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<f64>().ok());
+    let share = memory / (all.expect("a number") * 1024.0);
+    assert!((0.74..0.76).contains(&share), "{share}");
+    assert_eq!(host.property("TasksMax"), "2048");
+    let limits = host.done(&["cat", &format!("/proc/{}/limits", host.main_pid())]);
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("the system names it");
+    assert_eq!(core.split_whitespace().collect::<Vec<_>>()[4..6], ["0", "0"], "{core}");
+}

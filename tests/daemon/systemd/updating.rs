@@ -288,3 +288,37 @@ fn g26_a_service_that_was_given_up_is_mended_and_one_that_was_stopped_stays_so()
     serviced.serves("0.3.0");
     serviced.is_tidy();
 }
+
+/// The trial runs within the unit's bound of memory, on a copy of all that was ever said: what it holds does not grow with that.
+#[test]
+fn g26_g41_the_trial_of_a_large_ledger_takes_little_of_what_the_unit_may_take() {
+    const LARGE: u64 = 192 << 20;
+    let Some(mut serviced) = Serviced::start() else { return };
+    let host = &serviced.host;
+    host.done(&["systemctl", "stop", "switchboard"]);
+    // Not in its place: SQLite would follow the link to the machine's root in its own way.
+    let (there, here) = (host.machine.path(&format!("{STATE}/ledger.sqlite3")), host.home.path().join("ledger.sqlite3"));
+    std::fs::copy(&there, &here).expect("stopped, so that it is one file");
+    let ledger = rusqlite::Connection::open(&here).expect("it is one");
+    let fill = "CREATE TABLE ballast (bytes BLOB); WITH RECURSIVE rows (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM rows WHERE n < 192) \
+                INSERT INTO ballast SELECT randomblob(1048576) FROM rows";
+    ledger.execute_batch(fill).expect("room");
+    ledger.close().expect("nobody else has it");
+    // Into the same file, which is its owner's.
+    std::fs::write(&there, std::fs::read(&here).expect("readable")).expect("room");
+    assert!(std::fs::metadata(&there).expect("there").len() > LARGE);
+    host.done(&["systemctl", "start", "switchboard"]);
+    serviced.releases.publish(Next::new("good", "breaking"));
+    let mut update = host.begin(&[PROGRAM, "update", "--dwell", "3s"]);
+    let mut lines = BufReader::new(update.stderr.take().expect("piped")).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("proved on a copy")) && lines.any(|line| line.contains("is ready; watched")));
+    assert_eq!(host.property("StatusText"), "on trial: hearing and saying nothing");
+    let most = host.done(&["cat", &format!("/proc/{}/status", host.main_pid())]);
+    let most = most.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let most = most.expect("the system counts it") << 10;
+    assert!(most < LARGE / 2, "{most} bytes at most, for a ledger of more than {LARGE}");
+    lines.for_each(drop);
+    assert_eq!(update.wait().expect("ours").code(), Some(0));
+    serviced.serves("0.2.0");
+    serviced.is_tidy();
+}
