@@ -7,10 +7,14 @@
 #
 # Then copy OUT to where update.source leads: the programs first, manifest.json and its signature last. A copy of OUT in a directory named after
 # the version below that place keeps the version for `update --to VERSION`. Signs with minisign, else with rsign (rsign2).
+#
+# A manifest is believed for RELEASE_DAYS days (180): so long can whoever stands between hold back what is newer. Run this again with the same
+# programs to make a new one before that. To change the key: tell everybody the new one, as update.next_public_key; sign with it; when nobody needs
+# the old one any more, the new one is update.public_key.
 set -euo pipefail
 
 if [ $# -lt 3 ]; then
-  sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
+  sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2
   exit 2
 fi
 out=$1 key=$2
@@ -40,10 +44,13 @@ for pair in "$@"; do
   artifacts+="${artifacts:+,}
     { \"target\": \"$target\", \"url\": \"$name\", \"sha256\": \"$sum\", \"size\": $size }"
 done
+
+expires=$(date --utc --date="+${RELEASE_DAYS:-180} days" +%Y-%m-%dT%H:%M:%SZ)
 cat > "$out/manifest.json" <<JSON
 {
   "version": "$version",
   "oldest_reader": $reader,
+  "expires": "$expires",
   "artifacts": [$artifacts
   ]
 }

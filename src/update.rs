@@ -45,6 +45,8 @@ pub struct Order {
     pub to: Option<Version>,
     /// From this place; none: the configured one.
     pub from: Option<String>,
+    /// Also by a manifest whose time is over, or that has none.
+    pub expired: bool,
     /// How long a version must stay ready; none: as configured.
     pub dwell: Option<Duration>,
     /// How long it may take to be; none: as configured.

@@ -2,6 +2,7 @@
 
 use std::path::{Component, Path};
 use std::sync::OnceLock;
+use std::time::{Duration, UNIX_EPOCH};
 
 use switchboard::install::Layout;
 use switchboard::update::journal::Journal;
@@ -11,6 +12,8 @@ use tempfile::TempDir;
 
 /// More steps than an update has, tried again and undone.
 const MOST_STEPS: usize = 20;
+/// Until the year 10000, which RFC 3339 has no words for.
+const NEVER: Duration = Duration::from_secs(253_402_300_800);
 
 /// A manifest whose signature is good (the first byte is even), or a journal: it is refused or understood, and one that is cut short is refused. No
 /// version in it, and no name of a program, leads out of its folder; and an update comes to an end from wherever its journal says that it is.
@@ -27,6 +30,8 @@ fn one_release(bytes: &[u8]) {
         assert!(artifact.address().is_some() || stays_below(&artifact.url), "{artifact:?}");
         assert!(is_plain_name(&artifact.sha256), "{artifact:?}");
     }
+    let stale = manifest.is_fresh("here", UNIX_EPOCH + NEVER).expect_err("no moment is so late");
+    assert!(stale.to_string().contains("--expired"), "{stale}");
     if let Err(error) = manifest.artifact("here") {
         assert!(!error.to_string().is_empty());
     }

@@ -24,6 +24,9 @@ pub(super) struct Order {
     /// Where releases are: an address or a directory with their manifest.json [default: update.source]
     #[arg(long, value_name = "URL|FILE")]
     from: Option<String>,
+    /// Believe a manifest whose time is over, or that says none
+    #[arg(long)]
+    expired: bool,
     /// How long the version must stay ready to count [default: restart.dwell]
     #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME", hide_short_help = true)]
     dwell: Option<Duration>,
@@ -51,6 +54,7 @@ impl Order {
             check: self.check,
             to: self.to.clone(),
             from: self.from.clone(),
+            expired: self.expired,
             dwell: self.dwell,
             start_limit: self.start_limit,
             config: file.map(Path::to_owned),

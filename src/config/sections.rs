@@ -151,6 +151,8 @@ pub struct Update {
     pub source: String,
     /// The minisign key of whoever makes the releases; empty: none.
     pub public_key: String,
+    /// The key that is to take its place; empty: none.
+    pub next_public_key: String,
 }
 
 /// By whom a restart is done.

@@ -2,10 +2,11 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use semver::Version;
 
-use super::manifest::{self, Artifact, Manifest};
+use super::manifest::{Artifact, Keys, Manifest, Signer};
 use super::source::{self, Source};
 use super::{Order, Refusal, driver, examine, refuse};
 use crate::config::Update as Settings;
@@ -35,12 +36,13 @@ impl Release {
                 "it is not known who makes the releases. Set update.public_key to the minisign key that they are signed with",
             ));
         }
-        let key = manifest::key(&settings.public_key).map_err(|error| refuse(&error))?;
+        let keys = Keys::of(settings).map_err(|error| refuse(&error))?;
+        let mut read = |source| Self::read(source, &keys, order.expired, told);
         let source = Source::parse(place).map_err(|error| refuse(&error))?;
-        let newest = Self::read(source.clone(), &key, told)?;
+        let newest = read(source.clone())?;
         let release = match &order.to {
             Some(wanted) if *wanted != newest.manifest.version => {
-                let older = Self::read(source.beneath(wanted), &key, told)?;
+                let older = read(source.beneath(wanted))?;
                 if older.manifest.version != *wanted {
                     let words = format!("{} is of version {}, not {wanted}", older.place, older.manifest.version);
                     return Err(Refusal(Exit::NotAchieved, words));
@@ -58,11 +60,18 @@ impl Release {
         self.manifest.artifact(&self.place).map_err(|error| refuse(&error))
     }
 
-    fn read(source: Source, key: &minisign_verify::PublicKey, told: &mut dyn FnMut(&str)) -> Result<Self, Refusal> {
+    fn read(source: Source, keys: &Keys, expired: bool, told: &mut dyn FnMut(&str)) -> Result<Self, Refusal> {
         let place = source.place();
         told(&format!("reading {place}"));
         let (text, signature) = source.manifest().map_err(|error| refuse(&error))?;
-        let manifest = Manifest::read(&place, &text, &signature, key).map_err(|error| refuse(&error))?;
+        let (manifest, signer) = Manifest::read(&place, &text, &signature, keys).map_err(|error| refuse(&error))?;
+        if signer == Signer::Next {
+            told("it is signed with update.next_public_key. Once every release is, make that update.public_key");
+        }
+        match manifest.is_fresh(&place, SystemTime::now()) {
+            Err(stale) if expired => told(&format!("going on all the same (--expired): {stale}")),
+            other => other.map_err(|error| refuse(&error))?,
+        }
         Ok(Self { source, place, manifest })
     }
 

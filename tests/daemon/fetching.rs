@@ -13,7 +13,7 @@ use switchboard::update::manifest::TARGET;
 use crate::disks::{Mount, fill};
 use crate::gateway::{Home, is_here, until};
 use crate::installed::{BUILT, Installed, start};
-use crate::releases::{Fault, Next};
+use crate::releases::{EXPIRES, Fault, Next};
 use crate::tracer::have;
 
 #[test]
@@ -55,6 +55,52 @@ fn g26_a_release_that_is_not_what_was_signed_changes_nothing() {
     check("larger than the 1 bytes that were signed");
     let kept = installed.layout.root().join("downloads").read_dir().map_or(0, Iterator::count);
     assert_eq!(kept, 0, "it was thrown away");
+}
+
+/// Whoever stands between can show yesterday's manifest, whose signature is good, for as long as they like; it is believed until its date.
+#[test]
+fn g26_an_old_manifest_that_is_shown_again_is_refused_with_its_date() {
+    let installed = Installed::new();
+    let refused = |words: &[&str], expected: &str| {
+        let printed = installed.update(words);
+        assert!(printed.code == Some(1) && printed.err.contains(expected), "{words:?} {expected}: {printed:?}");
+        assert_eq!(installed.layout.versions(), [BUILT], "{words:?} {expected}");
+    };
+    let over = "2001-09-09T01:46:40Z";
+    for (change, expected) in [
+        ("\"expires\"", "version 0.2.0 does not say when it expires"),
+        (EXPIRES, "version 0.2.0 expired at 2001-09-09T01:46:40Z, and the clock of this machine says "),
+    ] {
+        let other = if change == EXPIRES { over } else { "\"expired\"" };
+        installed.releases.publish_as(Next::new("good", "none"), |text| text.replace(change, other));
+        // That there is nothing newer is not to be believed either.
+        for words in [&[][..], &["--check"], &["--to", "0.2.0"], &["--to", BUILT, "--check"]] {
+            refused(words, expected);
+        }
+        refused(&[], "or go on with this one by --expired");
+    }
+    let printed = installed.update(&["--expired"]);
+    let told = printed.err.contains("going on all the same (--expired): ") && printed.err.contains(over);
+    assert!(printed.code == Some(0) && told && printed.out.starts_with("0.2.0 is in place"), "{printed:?}");
+}
+
+#[test]
+fn g26_a_new_key_takes_the_place_of_the_old_one_without_a_release_that_is_not_believed() {
+    let mut installed = Installed::new();
+    let place = format!("public_key = \"{}\"", installed.releases.public_key());
+    installed.releases.change_key();
+    installed.releases.publish(Next::new("good", "none"));
+    let printed = installed.update(&[]);
+    assert!(printed.code == Some(1) && printed.err.contains("the signature is not good"), "{printed:?}");
+    let next = format!("next_public_key = \"{}\"", installed.releases.public_key());
+    installed.home.rewrite(&[(&place, &format!("{place}\n{next}"))]);
+    let printed = installed.update(&["--check"]);
+    assert!(printed.code == Some(0) && printed.err.contains("signed with update.next_public_key"), "{printed:?}");
+    // One that is neither.
+    installed.home.rewrite(&[(&next, "next_public_key = \"nonsense\"")]);
+    let printed = installed.update(&[]);
+    assert!(printed.code == Some(1) && printed.err.contains("update.next_public_key is not a minisign key"), "{printed:?}");
+    assert_eq!(installed.layout.versions(), [BUILT]);
 }
 
 #[test]

@@ -14,6 +14,9 @@ use switchboard::update::manifest::TARGET;
 /// As `next_version.rs` reads it.
 const MARK: &str = "\nNEXT VERSION ";
 
+/// When their manifests expire.
+pub(crate) const EXPIRES: &str = "2999-12-31T00:00:00Z";
+
 /// A version to come.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Next {
@@ -76,6 +79,11 @@ pub(crate) fn small(program: &Path) -> Vec<u8> {
     bytes
 }
 
+/// The SHA-256 of these bytes, in hexadecimal.
+fn sum(bytes: &[u8]) -> String {
+    digest(&SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// What is wrong with the next answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -126,6 +134,11 @@ impl Releases {
         self.keys.pk.to_base64()
     }
 
+    /// Releases are signed with another key from now on.
+    pub(crate) fn change_key(&mut self) {
+        self.keys = KeyPair::generate_unencrypted_keypair().expect("random");
+    }
+
     pub(crate) fn break_it(&self, fault: Fault) {
         *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
     }
@@ -139,9 +152,10 @@ impl Releases {
     pub(crate) fn publish_as(&self, next: Next, change: impl FnOnce(String) -> String) {
         let program = next.program();
         std::fs::write(self.dir.path().join("switchboard"), &program).expect("writable");
-        let sum: String = digest(&SHA256, &program).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        let artifact = serde_json::json!({ "target": TARGET, "url": "switchboard", "sha256": sum, "size": program.len() });
-        let manifest = serde_json::json!({ "version": next.version, "oldest_reader": next.oldest_reader(), "artifacts": [artifact] });
+        let artifact = serde_json::json!({ "target": TARGET, "url": "switchboard", "sha256": sum(&program), "size": program.len() });
+        let manifest = serde_json::json!({
+            "version": next.version, "oldest_reader": next.oldest_reader(), "expires": EXPIRES, "artifacts": [artifact],
+        });
         self.sign(&change(manifest.to_string()));
     }
 
