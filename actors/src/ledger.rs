@@ -10,6 +10,8 @@ pub mod contract;
 pub mod memory;
 pub mod post;
 pub mod questions;
+mod rows;
+mod rules;
 pub mod sqlite;
 pub mod steps;
 mod transcript;

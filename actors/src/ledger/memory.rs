@@ -5,9 +5,7 @@
 
 mod answers;
 mod books;
-mod intake;
-mod post;
-mod turns;
+mod rows;
 mod upkeep;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

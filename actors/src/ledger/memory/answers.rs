@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use super::books::{Books, InboxState, Kind, Turn, is_cut, is_open};
+use super::books::Books;
 use crate::clock::Wall;
-use crate::ids::{AdapterName, ChatId, InstanceId, Seq, SessionKey, TurnId};
+use crate::ids::{AdapterName, ChatId, InstanceId, Seq, SessionKey};
+use crate::ledger::rows::{InboxState, Kind, Turn};
 use crate::ledger::{
     CutTurn, Ending, InstanceFacts, Knowledge, LedgerFacts, NoticeKind, OpenCommand, OpenRequest, OpenWork, OutboxRow, OutboxState,
-    PairRow, Paired, Question, RoomLine, SessionView, TurnRow, TurnState, WaitingSession, What,
+    PairRow, Paired, Question, RoomLine, SessionView, TurnRow, TurnState, WaitingSession, What, Word,
 };
 
 impl Books {
@@ -21,10 +22,7 @@ impl Books {
             Question::Cursor(account) => Knowledge::Cursor(self.cursors.get(account).cloned()),
             Question::Undelivered(adapter) => Knowledge::Outbox(self.undelivered(adapter)),
             Question::Outbox => Knowledge::Outbox(self.troubled()),
-            Question::Turns => {
-                let open = self.turns.iter().filter(|(_, turn)| is_open(turn.state));
-                Knowledge::Turns(open.map(|(id, turn)| turn_row(*id, turn)).collect())
-            }
+            Question::Turns => Knowledge::Turns(self.turns.values().filter(|turn| turn.is_open()).map(turn_row).collect()),
             Question::Session(session) => Knowledge::Session(Box::new(self.session(session))),
             Question::Pairs { at } => Knowledge::Pairs(self.pairs(*at)),
             Question::Room { chat, after, most } => Knowledge::Room(self.room(chat, *after, *most as usize)),
@@ -43,19 +41,16 @@ impl Books {
     }
 
     fn open(&self) -> OpenWork {
-        let cut =
-            self.turns.iter().filter(|(id, turn)| is_cut(turn.state) && turn.asks.is_none() && !self.runs_again(**id)).map(|(id, turn)| {
-                CutTurn {
-                    turn: *id,
-                    session: turn.session.clone(),
-                    attempt: turn.attempt,
-                    strikes: turn.strikes,
-                    state: turn.state,
-                    cause: turn.cause.clone(),
-                    told: self.told(*id, None),
-                    user: turn.user.clone(),
-                }
-            });
+        let cut = self.turns.values().filter(|turn| turn.is_cut() && turn.asks.is_none() && !self.runs_again(turn)).map(|turn| CutTurn {
+            turn: turn.id,
+            session: turn.session.clone(),
+            attempt: turn.attempt,
+            strikes: turn.strikes,
+            state: turn.state,
+            cause: turn.cause.clone(),
+            told: self.was_told(turn),
+            user: turn.user.clone(),
+        });
         let mut waiting: Vec<(Seq, WaitingSession)> = self
             .sessions
             .iter()
@@ -94,12 +89,19 @@ impl Books {
     }
 
     /// Whether a /retry waits that means this turn.
-    fn runs_again(&self, id: TurnId) -> bool {
-        let session = &self.turns[&id].session;
-        let newest = self.cut_turns(session).last() == Some(&id);
-        let Some(book) = self.sessions.get(session) else { return false };
+    fn runs_again(&self, turn: &Turn) -> bool {
+        let newest = self.turns_of(&turn.session).rfind(|turn| turn.is_cut()).is_some_and(|newest| newest.id == turn.id);
+        let Some(book) = self.sessions.get(&turn.session) else { return false };
         let mut retries = book.waiting.iter().map(|seq| &self.inbox[seq]).filter(|row| row.kind == Kind::Retry);
-        retries.any(|row| row.target.map_or(newest, |target| target == id))
+        retries.any(|row| row.target.map_or(newest, |target| target == turn.id))
+    }
+
+    /// Whether the chat was told about its cut.
+    fn was_told(&self, turn: &Turn) -> bool {
+        let words = self.words.get(&turn.id).into_iter().flatten().filter_map(|id| self.outbox.get(id));
+        words
+            .filter(|posted| posted.attempt == turn.attempt)
+            .any(|posted| matches!(posted.row.what, What::Reply { word: Word::Interrupted | Word::Approval | Word::Parked }))
     }
 
     /// By their oldest reply.
@@ -158,11 +160,11 @@ impl Books {
     fn session(&self, session: &SessionKey) -> SessionView {
         let Some(book) = self.sessions.get(session) else { return SessionView::default() };
         let owed = self.outbox.iter().filter(|(id, posted)| posted.row.session.as_ref() == Some(session) && self.is_owed(**id)).count();
-        let turns = book.turns.iter().filter(|turn| self.turns[turn].newest > book.forgotten).count();
+        let turns = self.turns_of(session).filter(|turn| turn.newest > book.row.forgotten).count();
         SessionView {
             waiting: u32::try_from(book.waiting.len()).unwrap_or(u32::MAX),
-            running: self.running(session).map(|turn| (turn, self.turns[&turn].since)),
-            cut: self.cut_turns(session).last().map(|turn| turn_row(*turn, &self.turns[turn])),
+            running: self.turns_of(session).rfind(|turn| turn.state == TurnState::Running).map(|turn| (turn.id, turn.since)),
+            cut: self.turns_of(session).rfind(|turn| turn.is_cut()).map(turn_row),
             owed: u32::try_from(owed).unwrap_or(u32::MAX),
             turns: u32::try_from(turns).unwrap_or(u32::MAX),
         }
@@ -222,10 +224,10 @@ impl Books {
     }
 }
 
-fn turn_row(id: TurnId, turn: &Turn) -> TurnRow {
+fn turn_row(turn: &Turn) -> TurnRow {
     debug_assert!(turn.state != TurnState::Running || turn.cause.is_none(), "a running turn has no cause");
     TurnRow {
-        turn: id,
+        turn: turn.id,
         session: turn.session.clone(),
         state: turn.state,
         attempt: turn.attempt,

@@ -1,16 +1,14 @@
-//! The rows of the ledger in memory, and the way from a step to what it does to them.
-//!
-//! Every step checks first and changes afterwards, so that one that is refused has changed nothing.
+//! The rows of the ledger in memory, and how a change is kept in them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
 use crate::agent::Entry;
-use crate::clock::Wall;
-use crate::ids::{Account, AdapterName, ChatId, Cursor, DeliveryId, InstanceId, MessageId, OutboxId, Seq, SessionKey, TurnId, UserId};
-use crate::ledger::undo::Undo;
-use crate::ledger::{Done, InstanceFacts, LeftChild, NoticeKind, OutboxRow, PairCode, Request, Step, TurnState};
+use crate::ids::{Account, AdapterName, ChatId, Cursor, DeliveryId, OutboxId, Seq, SessionKey, TurnId, UserId};
+use crate::ledger::post::NEVER;
+use crate::ledger::rows::{Asked, Change, Inbox, InboxState, Kind, Posted, Session, Turn};
+use crate::ledger::{Done, InstanceFacts, LeftChild, NoticeKind, OutboxState, PairCode, Step, TurnState, What, rules};
 
 /// Everything.
 #[derive(Debug)]
@@ -20,10 +18,13 @@ pub(super) struct Books {
     /// In the order of birth.
     pub(super) instances: Vec<InstanceFacts>,
     pub(super) cursors: BTreeMap<Account, Cursor>,
-    pub(super) sessions: BTreeMap<SessionKey, Session>,
-    pub(super) inbox: BTreeMap<Seq, InboxRow>,
+    pub(super) sessions: BTreeMap<SessionKey, Book>,
+    pub(super) inbox: BTreeMap<Seq, Inbox>,
     pub(super) keys: BTreeMap<(Account, DeliveryId), Seq>,
+    /// What turns have claimed.
+    pub(super) claims: BTreeMap<TurnId, BTreeSet<Seq>>,
     pub(super) turns: BTreeMap<TurnId, Turn>,
+    pub(super) entries: BTreeMap<TurnId, Vec<Entry>>,
     pub(super) outbox: BTreeMap<OutboxId, Posted>,
     pub(super) words: BTreeMap<TurnId, Vec<OutboxId>>,
     pub(super) notices: BTreeSet<(NoticeKind, String, ChatId)>,
@@ -35,90 +36,13 @@ pub(super) struct Books {
     pub(super) codes: Vec<PairCode>,
 }
 
-/// One conversation.
+/// One conversation, with what it has.
 #[derive(Debug, Default)]
-pub(super) struct Session {
-    /// Turns whose newest row lies before this belong to an earlier conversation.
-    pub(super) forgotten: Seq,
-    pub(super) first_user: Option<UserId>,
-    /// Whether more than one person has spoken.
-    pub(super) shared: bool,
+pub(super) struct Book {
+    pub(super) row: Session,
     /// Waiting messages and retries.
     pub(super) waiting: BTreeSet<Seq>,
     pub(super) turns: BTreeSet<TurnId>,
-}
-
-/// One delivery, or an operator's retry.
-#[derive(Debug)]
-pub(super) struct InboxRow {
-    pub(super) key: Option<(Account, DeliveryId)>,
-    pub(super) session: SessionKey,
-    pub(super) user: UserId,
-    pub(super) name: String,
-    pub(super) message: Option<MessageId>,
-    pub(super) at: Wall,
-    pub(super) kind: Kind,
-    pub(super) text: String,
-    pub(super) state: InboxState,
-    /// The turn that a retry names.
-    pub(super) target: Option<TurnId>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Message,
-    Retry,
-    Command,
-    Request,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum InboxState {
-    Waiting,
-    Claimed,
-    Closed,
-    Refused,
-}
-
-/// One turn with its part of the transcript.
-#[derive(Debug)]
-pub(super) struct Turn {
-    pub(super) session: SessionKey,
-    pub(super) state: TurnState,
-    pub(super) instance: InstanceId,
-    pub(super) attempt: u32,
-    pub(super) strikes: u32,
-    pub(super) since: Wall,
-    pub(super) cause: Option<String>,
-    /// The call that it asks approval for.
-    pub(super) asks: Option<String>,
-    pub(super) user: UserId,
-    pub(super) name: String,
-    pub(super) reply_to: Option<MessageId>,
-    /// The newest inbox row that it took: what was accepted later lies behind it.
-    pub(super) newest: Seq,
-    /// The number that its start brought along, by which a repeated start is recognised; 0 after a resume.
-    pub(super) start: Seq,
-    pub(super) entries: Vec<Entry>,
-    pub(super) rows: Vec<Seq>,
-    pub(super) undo: Undo,
-}
-
-/// One outbox row.
-#[derive(Debug)]
-pub(super) struct Posted {
-    pub(super) row: OutboxRow,
-    /// The attempt of its turn that it speaks of.
-    pub(super) attempt: u32,
-}
-
-/// A wish to end the process.
-#[derive(Debug)]
-pub(super) struct Asked {
-    pub(super) session: SessionKey,
-    pub(super) request: Request,
-    pub(super) at: Wall,
-    pub(super) answered: bool,
 }
 
 impl Default for Books {
@@ -131,7 +55,9 @@ impl Default for Books {
             sessions: BTreeMap::new(),
             inbox: BTreeMap::new(),
             keys: BTreeMap::new(),
+            claims: BTreeMap::new(),
             turns: BTreeMap::new(),
+            entries: BTreeMap::new(),
             outbox: BTreeMap::new(),
             words: BTreeMap::new(),
             notices: BTreeSet::new(),
@@ -147,118 +73,137 @@ impl Books {
     /// Takes one step to its consequence.
     pub(super) fn apply(&mut self, step: &Step) -> Done {
         match step {
-            Step::Born(born) => self.born(born),
-            Step::Recover { instance, max_attempts, at } => self.recover(*instance, *max_attempts, *at),
-            Step::Accept(accept) => self.accept(accept),
-            Step::Cursor { account, cursor } => self.cursor(account, cursor),
-            Step::Settle(settle) => self.settle(settle),
-            Step::Clear(clear) => self.clear(clear),
-            Step::Start(start) => self.start(start),
-            Step::Resume(resume) => self.resume(resume),
-            Step::Unstart { turn, attempt } => self.unstart(*turn, *attempt),
-            Step::Progress { turn, attempt, entry } => self.progress(*turn, *attempt, entry),
-            Step::Child { turn, attempt, child } => self.child(*turn, *attempt, child),
-            Step::ChildrenGone { turn } => self.children_gone(*turn),
-            Step::Finish(finish) => self.finish(finish),
-            Step::Tell(row) => self.tell(row),
-            Step::Notice(row) => self.notice(row),
-            Step::Draft(row) => self.draft(row),
-            Step::Fate { id, fate } => self.fate(*id, fate),
-            Step::Phase { instance, phase, at } => self.phase(*instance, *phase, *at),
-            Step::Leaving { instance, why } => self.leaving(*instance, why),
-            Step::Ended { instance, clean, kind, verdict, at } => self.ended(*instance, (*at, *kind, *clean, verdict.clone())),
-            Step::Answered { request, replies } => self.answered(*request, replies),
-            Step::PairCode(code) => self.pair_code(code),
-            Step::PairApprove { code, at } => self.pair_approve(code, *at),
-            Step::PairRevoke { adapter, user } => self.pair_revoke(adapter, user),
-            Step::TurnRetry { seq, turn, at } => self.turn_retry(*seq, *turn, *at),
-            Step::TurnDrop { turn } => self.turn_drop(*turn),
-            Step::OutboxRetry { id, at } => self.outbox_retry(*id, *at),
-            Step::OutboxDrop { id } => self.outbox_drop(*id),
             Step::MoveAdapter { from, to } => self.move_adapter(from, to),
-            Step::DropAdapter { adapter } => self.drop_adapter(adapter),
             Step::Prune { before, most } => self.prune(*before, *most as usize),
+            step => {
+                let Ok((done, changes)) = rules::decide(self, step);
+                changes.into_iter().for_each(|change| self.keep(change));
+                done
+            }
         }
     }
 
-    /// Whether a row, a turn or a word has this number.
-    pub(super) fn used(&self, seq: Seq) -> bool {
-        self.inbox.contains_key(&seq) || self.turns.contains_key(&TurnId(seq)) || self.outbox.contains_key(&OutboxId(seq))
+    fn keep(&mut self, change: Change) {
+        match change {
+            Change::Born(facts) => self.instances.push(facts),
+            Change::Instance(facts) => {
+                if let Some(known) = self.instances.iter_mut().find(|known| known.instance == facts.instance) {
+                    *known = facts;
+                }
+            }
+            Change::Cursor(account, cursor) => _ = self.cursors.insert(account, cursor),
+            Change::TakenIn(row) => self.take_in(row),
+            Change::Inbox(seq, state, turn) => self.mark(seq, state, turn),
+            Change::Refused(seq, reason) => {
+                self.mark(seq, InboxState::Refused, None);
+                self.inbox.entry(seq).and_modify(|row| row.reason = Some(reason));
+            }
+            Change::Session(key, row) => self.sessions.entry(key).or_default().row = row,
+            Change::Begun(turn, entries) => {
+                self.saw(turn.id.0);
+                self.sessions.entry(turn.session.clone()).or_default().turns.insert(turn.id);
+                self.entries.insert(turn.id, entries);
+                self.turns.insert(turn.id, turn);
+            }
+            Change::Turn(turn) => _ = self.turns.insert(turn.id, turn),
+            Change::TurnGone(id) => self.forget_turn(id),
+            Change::Append(turn, entries) => self.entries.entry(turn).or_default().extend(entries),
+            Change::Truncate(turn, most) => self.entries.entry(turn).or_default().truncate(most as usize),
+            Change::Uncut(turn) => self.entries.entry(turn).or_default().retain(|entry| *entry != Entry::Cut),
+            Change::Post(posted) => self.post(posted),
+            Change::Posted(row) => {
+                if let Some(known) = self.outbox.get_mut(&row.id) {
+                    known.row = row;
+                }
+            }
+            Change::GivenUp(id, reason) => {
+                if let Some(Posted { row, .. }) = self.outbox.get_mut(&id) {
+                    (row.state, row.not_before, row.reason) = (OutboxState::Dead, NEVER, Some(reason));
+                }
+            }
+            Change::Asked(seq, asked) => _ = self.requests.insert(seq, asked),
+            Change::Child(left) => {
+                if !self.children.iter().any(|known| (known.turn, &known.child) == (left.turn, &left.child)) {
+                    self.children.push(left);
+                    self.children.sort_by(|a, b| (a.turn, &a.child).cmp(&(b.turn, &b.child)));
+                }
+            }
+            Change::ChildrenGone(turn) => self.children.retain(|left| left.turn != turn),
+            Change::Code(code) => self.codes.push(code),
+            Change::CodeGone(adapter, user) => self.codes.retain(|known| (&known.adapter, &known.user) != (&adapter, &user)),
+            Change::LetIn(adapter, user, name) => _ = self.let_in.insert((adapter, user), name),
+            Change::LetOut(adapter, user) => _ = self.let_in.remove(&(adapter, user)),
+        }
+    }
+
+    fn take_in(&mut self, row: Inbox) {
+        self.saw(row.seq);
+        let book = self.sessions.entry(row.session.clone()).or_default();
+        if row.state == InboxState::Waiting && matches!(row.kind, Kind::Message | Kind::Retry) {
+            book.waiting.insert(row.seq);
+        }
+        if let Some(key) = &row.key {
+            self.keys.insert(key.clone(), row.seq);
+        }
+        self.inbox.insert(row.seq, row);
+    }
+
+    fn mark(&mut self, seq: Seq, state: InboxState, turn: Option<TurnId>) {
+        let Some(row) = self.inbox.get_mut(&seq) else { return };
+        row.state = state;
+        let book = self.sessions.entry(row.session.clone()).or_default();
+        match state {
+            InboxState::Waiting if matches!(row.kind, Kind::Message | Kind::Retry) => _ = book.waiting.insert(seq),
+            _ => _ = book.waiting.remove(&seq),
+        }
+        self.claims.values_mut().for_each(|claimed| _ = claimed.remove(&seq));
+        self.claims.retain(|_, claimed| !claimed.is_empty());
+        if let (InboxState::Claimed, Some(turn)) = (state, turn) {
+            self.claims.entry(turn).or_default().insert(seq);
+        }
+    }
+
+    pub(super) fn forget_turn(&mut self, id: TurnId) {
+        self.entries.remove(&id);
+        if let Some(book) = self.turns.remove(&id).and_then(|turn| self.sessions.get_mut(&turn.session)) {
+            book.turns.remove(&id);
+        }
+    }
+
+    fn post(&mut self, posted: Posted) {
+        let row = &posted.row;
+        self.saw(row.id.0);
+        if let Some(session) = &row.session {
+            self.sessions.entry(session.clone()).or_default();
+        }
+        if let What::Notice { kind, scope } = &row.what {
+            self.notices.insert((*kind, scope.clone(), row.chat.clone()));
+        }
+        if let Some(turn) = row.turn {
+            let words = self.words.entry(turn).or_default();
+            if !words.contains(&row.id) {
+                words.push(row.id);
+            }
+        }
+        self.outbox.insert(row.id, posted);
     }
 
     /// Remembers the highest number ever written.
-    pub(super) fn saw(&mut self, seq: Seq) {
+    fn saw(&mut self, seq: Seq) {
         self.last = self.last.max(seq);
     }
 
-    /// The turn that runs in a session.
-    pub(super) fn running(&self, session: &SessionKey) -> Option<TurnId> {
-        let turns = &self.sessions.get(session)?.turns;
-        turns.iter().rev().copied().find(|turn| self.turns[turn].state == TurnState::Running)
+    /// Whether a row is a draft that no running turn will finish.
+    fn is_orphan(&self, id: OutboxId) -> bool {
+        let Some(row) = self.outbox.get(&id).map(|posted| &posted.row) else { return false };
+        let runs = row.turn.and_then(|turn| self.turns.get(&turn)).is_some_and(|turn| turn.state == TurnState::Running);
+        row.state == OutboxState::Draft && !runs
     }
 
-    /// The turns of a session that were cut and are not closed, oldest first.
-    pub(super) fn cut_turns(&self, session: &SessionKey) -> Vec<TurnId> {
-        let Some(book) = self.sessions.get(session) else { return Vec::new() };
-        book.turns.iter().copied().filter(|turn| is_cut(self.turns[turn].state)).collect()
+    /// Whether a reply still has to reach its chat.
+    pub(super) fn is_owed(&self, id: OutboxId) -> bool {
+        let Some(row) = self.outbox.get(&id).map(|posted| &posted.row) else { return false };
+        let open = matches!(row.state, OutboxState::Due | OutboxState::Sending | OutboxState::Failed | OutboxState::Unknown);
+        matches!(row.what, What::Reply { .. }) && (open || self.is_orphan(id))
     }
-
-    /// The newest turn of the present conversation.
-    pub(super) fn newest_turn(&self, session: &SessionKey) -> Option<TurnId> {
-        let book = self.sessions.get(session)?;
-        book.turns.iter().rev().copied().find(|turn| self.turns[turn].newest > book.forgotten)
-    }
-
-    /// Ends a turn for good or for now. Whatever it took stays claimed only while the turn can be run again.
-    pub(super) fn close_turn(&mut self, id: TurnId, state: TurnState) {
-        let turn = self.turns.get_mut(&id).expect("the caller has found the turn");
-        turn.state = state;
-        turn.undo = Undo::default();
-        turn.asks = None;
-        turn.cut();
-        if !is_cut(state) {
-            let rows = turn.rows.clone();
-            self.close_rows(&rows);
-        }
-    }
-
-    /// Closes claimed rows; others are left as they are. Says which were closed.
-    pub(super) fn close_rows(&mut self, rows: &[Seq]) -> Vec<Seq> {
-        let mut closed = Vec::new();
-        for seq in rows {
-            if let Some(row) = self.inbox.get_mut(seq)
-                && row.state == InboxState::Claimed
-            {
-                row.state = InboxState::Closed;
-                closed.push(*seq);
-            }
-        }
-        closed
-    }
-}
-
-impl Turn {
-    /// Closes what dangles and marks the end of an unanswered attempt.
-    fn cut(&mut self) {
-        let missing = crate::ledger::transcript::missing_results(&self.entries);
-        self.entries.extend(missing);
-        if self.entries.last() != Some(&Entry::Cut) {
-            self.entries.push(Entry::Cut);
-        }
-    }
-}
-
-/// Whether a turn in this state was cut and can be run again.
-pub(super) fn is_cut(state: TurnState) -> bool {
-    matches!(state, TurnState::Interrupted | TurnState::Parked)
-}
-
-/// Whether nothing has settled a turn in this state yet.
-pub(super) fn is_open(state: TurnState) -> bool {
-    is_cut(state) || state == TurnState::Running
-}
-
-/// What is said about a number that is taken.
-pub(super) fn clash(seq: Seq) -> Done {
-    Done::Refused(format!("number {seq} is taken"))
 }

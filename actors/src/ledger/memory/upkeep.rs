@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::books::{Books, InboxState, is_cut, is_open};
+use super::books::Books;
 use crate::clock::Wall;
 use crate::ids::{AdapterName, ChatId, OutboxId, Seq, SessionKey, TurnId};
-use crate::ledger::post::NEVER;
-use crate::ledger::{Done, OutboxState, TurnState, What};
+use crate::ledger::rows::{InboxState, Turn};
+use crate::ledger::{Done, OutboxState, What};
 
 /// Instances that are kept whatever their age: the crash-loop count reads 32 of them.
 const INSTANCES: usize = 64;
@@ -56,9 +56,10 @@ impl Books {
             let Some(old) = self.sessions.remove(&key) else { continue };
             key.chat.adapter = to.clone();
             let new = self.sessions.entry(key).or_default();
-            new.forgotten = new.forgotten.max(old.forgotten);
-            new.shared |= old.shared || matches!((&new.first_user, &old.first_user), (Some(a), Some(b)) if a != b);
-            new.first_user = new.first_user.take().or(old.first_user);
+            let (row, old_row) = (&mut new.row, old.row);
+            row.forgotten = row.forgotten.max(old_row.forgotten);
+            row.shared |= old_row.shared || matches!((&row.first_user, &old_row.first_user), (Some(a), Some(b)) if a != b);
+            row.first_user = row.first_user.take().or(old_row.first_user);
             new.waiting.extend(old.waiting);
             new.turns.extend(old.turns);
         }
@@ -88,35 +89,9 @@ impl Books {
     /// Waiting rows, cut turns and replies that are owed: what an operator would lose with the adapter.
     pub(super) fn open_rows(&self, adapter: &AdapterName) -> u32 {
         let rows = self.inbox.values().filter(|row| row.state == InboxState::Waiting && row.session.chat.adapter == *adapter).count();
-        let turns = self.turns.values().filter(|turn| is_cut(turn.state) && turn.session.chat.adapter == *adapter).count();
+        let turns = self.turns.values().filter(|turn| turn.is_cut() && turn.session.chat.adapter == *adapter).count();
         let owed = self.outbox.iter().filter(|(id, posted)| posted.row.chat.adapter == *adapter && self.is_owed(**id)).count();
         u32::try_from(rows + turns + owed).unwrap_or(u32::MAX)
-    }
-
-    pub(super) fn drop_adapter(&mut self, adapter: &AdapterName) -> Done {
-        let mut dropped = 0;
-        for row in self.inbox.values_mut() {
-            if row.state == InboxState::Waiting && row.session.chat.adapter == *adapter {
-                row.state = InboxState::Refused;
-                dropped += 1;
-            }
-        }
-        for (_, book) in self.sessions.iter_mut().filter(|(key, _)| key.chat.adapter == *adapter) {
-            book.waiting.clear();
-        }
-        let turns = self.turns.iter().filter(|(_, turn)| is_open(turn.state) && turn.session.chat.adapter == *adapter);
-        let turns: Vec<TurnId> = turns.map(|(id, _)| *id).collect();
-        for turn in &turns {
-            self.close_turn(*turn, TurnState::Stopped);
-        }
-        for row in self.outbox.values_mut().map(|posted| &mut posted.row) {
-            if row.chat.adapter == *adapter && !matches!(row.state, OutboxState::Sent | OutboxState::Dead) {
-                (row.state, row.not_before) = (OutboxState::Dead, NEVER);
-                row.reason = Some("its adapter was dropped".into());
-                dropped += 1;
-            }
-        }
-        Done::Moved(dropped + u32::try_from(turns.len()).unwrap_or(u32::MAX))
     }
 
     pub(super) fn prune(&mut self, before: Wall, most: usize) -> Done {
@@ -137,7 +112,7 @@ impl Books {
                 let row = &posted.row;
                 let notice = matches!(row.what, What::Notice { .. });
                 let closed = matches!(row.state, OutboxState::Sent | OutboxState::Dead) || (notice && row.state == OutboxState::Unknown);
-                let needed = row.turn.and_then(|turn| self.turns.get(&turn)).is_some_and(|turn| is_open(turn.state));
+                let needed = row.turn.and_then(|turn| self.turns.get(&turn)).is_some_and(Turn::is_open);
                 closed && !needed && row.at < before
             })
             .map(|(id, posted)| (posted.row.at, *id))
@@ -179,16 +154,14 @@ impl Books {
                 let owes = self.words.get(id).into_iter().flatten().any(|word| {
                     self.outbox.get(word).is_some_and(|posted| !matches!(posted.row.state, OutboxState::Sent | OutboxState::Dead))
                 });
-                !is_open(turn.state) && !newest && !owes && turn.since < before
+                !turn.is_open() && !newest && !owes && turn.since < before
             })
             .map(|(id, turn)| (turn.since, *id))
             .collect();
         old.sort_unstable();
         old.truncate(most);
         for (_, id) in &old {
-            if let Some(book) = self.turns.remove(id).and_then(|turn| self.sessions.get_mut(&turn.session)) {
-                book.turns.remove(id);
-            }
+            self.forget_turn(*id);
         }
         old.len()
     }
