@@ -79,8 +79,8 @@ pub(crate) enum Change {
     Instance(InstanceFacts),
     /// Where an account stands.
     Cursor(Account, Cursor),
-    /// A new row of the inbox; its session is made known where it is not.
-    TakenIn(Inbox),
+    /// A new row of the inbox, and the key that it is known by (an operator's retry has none); its session is made known where it is not.
+    TakenIn(Inbox, Option<(Account, DeliveryId)>),
     /// A row of the inbox: its state, and the turn that has it.
     Inbox(Seq, InboxState, Option<TurnId>),
     /// A row of the inbox is refused, for this reason.
@@ -125,8 +125,6 @@ pub(crate) enum Change {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Inbox {
     pub(crate) seq: Seq,
-    /// None for an operator's retry.
-    pub(crate) key: Option<(Account, DeliveryId)>,
     pub(crate) session: SessionKey,
     pub(crate) user: UserId,
     pub(crate) name: String,

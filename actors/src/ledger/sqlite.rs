@@ -1,17 +1,16 @@
 //! The embedded engine: SQLite in WAL mode, one writer, every commit on the disk before it is answered.
 //!
-//! One transaction per commit and a savepoint per step, so that a step that is refused takes nothing else with it. It never
-//! decides when to commit or whom to tell; that is the [writer](super::writer). Tables stand in `sqlite/schema.rs`.
+//! One transaction per commit. What a step comes to is decided by the [rules](super::rules): `find.rs` looks for them, `keep.rs` writes what
+//! they say. When to commit and whom to tell is the [writer](super::writer)'s business. Tables stand in `sqlite/schema.rs`.
 
 mod answers;
-mod intake;
+mod find;
+mod keep;
 mod open;
-mod post;
 mod rows;
 mod schema;
 #[cfg(test)]
 mod tests;
-mod turns;
 mod upkeep;
 
 use std::path::{Path, PathBuf};
@@ -20,8 +19,8 @@ use rusqlite::{Connection, ErrorCode};
 use uuid::Uuid;
 
 pub use self::schema::{MIGRATIONS, Migration};
-use super::{Done, Fault, Knowledge, Ledger, OpenError, Question, Step};
-use crate::ids::Seq;
+use super::{Done, Fault, Knowledge, Ledger, OpenError, Question, Step, rules};
+use crate::ids::{Seq, SessionKey};
 
 /// A ledger in a file.
 #[derive(Debug)]
@@ -44,31 +43,16 @@ struct Book {
     /// At least the highest number in the ledger: a number above it is certainly free. Never lowered, so that a rolled-back
     /// step costs a look, not a mistake.
     top: Seq,
+    /// The session that was looked up last, with its number and that of its chat.
+    known: Option<(SessionKey, Place)>,
 }
 
-/// Why a step did not happen.
-#[derive(Debug)]
-enum Stop {
-    /// It found another state; it is rolled back and answered with this.
-    Step(Done),
-    /// The file: the whole commit is rolled back.
-    Sql(rusqlite::Error),
+/// Where a session stands in the tables.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    session: i64,
+    chat: i64,
 }
-
-impl From<rusqlite::Error> for Stop {
-    fn from(error: rusqlite::Error) -> Self {
-        Stop::Sql(error)
-    }
-}
-
-impl From<serde_json::Error> for Stop {
-    fn from(error: serde_json::Error) -> Self {
-        Stop::Step(Done::Refused(error.to_string()))
-    }
-}
-
-/// What a step comes to.
-type Outcome = Result<Done, Stop>;
 
 impl SqliteLedger {
     /// Opens the ledger at `path`; makes it where there is none, brings an older one up to date after a snapshot of it.
@@ -179,7 +163,7 @@ impl Book {
     fn new(conn: Connection, ledger: Uuid) -> Self {
         // Unread: the first step then looks its number up.
         let top = last_seq(&conn).unwrap_or(Seq(u64::MAX));
-        Self { conn, ledger, top }
+        Self { conn, ledger, top, known: None }
     }
 
     /// Two commits, so that the words are really written; a row that a cut leaves behind is replaced by the next.
@@ -188,12 +172,24 @@ impl Book {
         self.conn.execute("DELETE FROM meta WHERE key = 'room'", []).map(drop)
     }
 
+    /// All steps, or none. Only where one of them does not fit the tables, which its rules could not know, is each of them guarded.
     fn transact(&mut self, steps: &[Step]) -> rusqlite::Result<Vec<Done>> {
-        self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let mut done = Vec::with_capacity(steps.len());
-        for step in steps {
-            done.push(self.guarded(step)?);
+        match self.attempt(steps, Self::perform) {
+            Err(error) if is_the_steps_fault(&error) => {
+                self.known = None;
+                if !self.conn.is_autocommit() {
+                    self.conn.execute_batch("ROLLBACK")?;
+                }
+                self.attempt(steps, Self::guarded)
+            }
+            done => done,
         }
+    }
+
+    fn attempt(&mut self, steps: &[Step], perform: fn(&mut Self, &Step) -> rusqlite::Result<Done>) -> rusqlite::Result<Vec<Done>> {
+        self.known = None;
+        self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let done = steps.iter().map(|step| perform(self, step)).collect::<rusqlite::Result<_>>()?;
         self.conn.prepare_cached("COMMIT")?.execute([])?;
         Ok(done)
     }
@@ -201,55 +197,32 @@ impl Book {
     /// One step, all or nothing.
     fn guarded(&mut self, step: &Step) -> rusqlite::Result<Done> {
         self.conn.prepare_cached("SAVEPOINT step")?.execute([])?;
-        let done = match self.apply(step) {
-            Ok(done @ Done::Refused(_)) | Err(Stop::Step(done)) => {
-                self.conn.prepare_cached("ROLLBACK TO step")?.execute([])?;
-                done
-            }
-            Ok(done) => done,
-            Err(Stop::Sql(error)) if is_the_steps_fault(&error) => {
+        let done = match self.perform(step) {
+            Err(error) if is_the_steps_fault(&error) => {
+                self.known = None;
                 self.conn.prepare_cached("ROLLBACK TO step")?.execute([])?;
                 Done::Refused(error.to_string())
             }
-            Err(Stop::Sql(error)) => return Err(error),
+            done => done?,
         };
         self.conn.prepare_cached("RELEASE step")?.execute([])?;
         Ok(done)
     }
 
-    fn apply(&mut self, step: &Step) -> Outcome {
+    fn perform(&mut self, step: &Step) -> rusqlite::Result<Done> {
         match step {
-            Step::Born(born) => self.born(born),
-            Step::Recover { instance, max_attempts, at } => self.recover(*instance, *max_attempts, *at),
-            Step::Accept(accept) => self.accept(accept),
-            Step::Cursor { account, cursor } => self.cursor(account, cursor),
-            Step::Settle(settle) => self.settle(settle),
-            Step::Clear(clear) => self.clear(clear),
-            Step::Start(start) => self.start(start),
-            Step::Resume(resume) => self.resume(resume),
-            Step::Unstart { turn, attempt } => self.unstart(*turn, *attempt),
-            Step::Progress { turn, attempt, entry } => self.progress(*turn, *attempt, entry),
-            Step::Child { turn, attempt, child } => self.child(*turn, *attempt, child),
-            Step::ChildrenGone { turn } => self.children_gone(*turn),
-            Step::Finish(finish) => self.finish(finish),
-            Step::Tell(row) => self.tell(row),
-            Step::Notice(row) => self.notice(row),
-            Step::Draft(row) => self.draft(row),
-            Step::Fate { id, fate } => self.fate(*id, fate),
-            Step::Phase { instance, phase, at } => self.phase(*instance, *phase, *at),
-            Step::Leaving { instance, why } => self.leaving(*instance, why),
-            Step::Ended { instance, clean, kind, verdict, at } => self.ended(*instance, (*at, *kind, *clean, verdict)),
-            Step::Answered { request, replies } => self.answered(*request, replies),
-            Step::PairCode(code) => self.pair_code(code),
-            Step::PairApprove { code, at } => self.pair_approve(code, *at),
-            Step::PairRevoke { adapter, user } => self.pair_revoke(adapter, user),
-            Step::TurnRetry { seq, turn, at } => self.turn_retry(*seq, *turn, *at),
-            Step::TurnDrop { turn } => self.turn_drop(*turn),
-            Step::OutboxRetry { id, at } => self.outbox_retry(*id, *at),
-            Step::OutboxDrop { id } => self.outbox_drop(*id),
-            Step::MoveAdapter { from, to } => self.move_adapter(from, to),
-            Step::DropAdapter { adapter } => self.drop_adapter(adapter),
+            Step::MoveAdapter { from, to } => {
+                self.known = None; // it may be one that moves
+                self.move_adapter(from, to)
+            }
             Step::Prune { before, most } => self.prune(*before, *most),
+            step => {
+                let (done, changes) = rules::decide(self, step)?;
+                for change in &changes {
+                    self.keep(change)?;
+                }
+                Ok(done)
+            }
         }
     }
 
@@ -264,25 +237,6 @@ impl Book {
     /// Brings the log into the main file; false when a reader holds it.
     fn checkpoint(&self) -> rusqlite::Result<bool> {
         self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0)).map(|busy| busy == 0)
-    }
-
-    /// Whether a row, a turn or a word has this number.
-    fn used(&self, seq: Seq) -> rusqlite::Result<bool> {
-        if seq > self.top {
-            return Ok(false);
-        }
-        let sql = "SELECT EXISTS (SELECT 1 FROM inbox WHERE seq = ?1) OR EXISTS (SELECT 1 FROM turn WHERE id = ?1)
-             OR EXISTS (SELECT 1 FROM outbox WHERE id = ?1)";
-        self.conn.prepare_cached(sql)?.query_row([rows::int(seq)], |row| row.get(0))
-    }
-
-    /// A number is about to be written.
-    fn take(&mut self, seq: Seq) -> Result<(), Stop> {
-        if self.used(seq)? {
-            return Err(Stop::Step(Done::Refused(format!("number {seq} is taken"))));
-        }
-        self.top = self.top.max(seq);
-        Ok(())
     }
 
     /// Rows with the highest number may be about to go; the ledger's last number stays.

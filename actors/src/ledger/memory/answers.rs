@@ -195,7 +195,7 @@ impl Books {
         let said = said.map(|(seq, row)| RoomLine {
             seq: *seq,
             voice: None,
-            delivery: row.key.as_ref().map(|(_, delivery)| delivery.clone()),
+            delivery: self.deliveries.get(seq).map(|(_, delivery)| delivery.clone()),
             text: row.text.clone(),
             at: row.at,
             state: None,

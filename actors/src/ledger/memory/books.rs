@@ -21,6 +21,8 @@ pub(super) struct Books {
     pub(super) sessions: BTreeMap<SessionKey, Book>,
     pub(super) inbox: BTreeMap<Seq, Inbox>,
     pub(super) keys: BTreeMap<(Account, DeliveryId), Seq>,
+    /// The keys of rows.
+    pub(super) deliveries: BTreeMap<Seq, (Account, DeliveryId)>,
     /// What turns have claimed.
     pub(super) claims: BTreeMap<TurnId, BTreeSet<Seq>>,
     pub(super) turns: BTreeMap<TurnId, Turn>,
@@ -55,6 +57,7 @@ impl Default for Books {
             sessions: BTreeMap::new(),
             inbox: BTreeMap::new(),
             keys: BTreeMap::new(),
+            deliveries: BTreeMap::new(),
             claims: BTreeMap::new(),
             turns: BTreeMap::new(),
             entries: BTreeMap::new(),
@@ -92,7 +95,7 @@ impl Books {
                 }
             }
             Change::Cursor(account, cursor) => _ = self.cursors.insert(account, cursor),
-            Change::TakenIn(row) => self.take_in(row),
+            Change::TakenIn(row, key) => self.take_in(row, key),
             Change::Inbox(seq, state, turn) => self.mark(seq, state, turn),
             Change::Refused(seq, reason) => {
                 self.mark(seq, InboxState::Refused, None);
@@ -136,14 +139,15 @@ impl Books {
         }
     }
 
-    fn take_in(&mut self, row: Inbox) {
+    fn take_in(&mut self, row: Inbox, key: Option<(Account, DeliveryId)>) {
         self.saw(row.seq);
         let book = self.sessions.entry(row.session.clone()).or_default();
         if row.state == InboxState::Waiting && matches!(row.kind, Kind::Message | Kind::Retry) {
             book.waiting.insert(row.seq);
         }
-        if let Some(key) = &row.key {
+        if let Some(key) = key {
             self.keys.insert(key.clone(), row.seq);
+            self.deliveries.insert(row.seq, key);
         }
         self.inbox.insert(row.seq, row);
     }

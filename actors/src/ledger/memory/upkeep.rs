@@ -1,4 +1,4 @@
-//! An operator's work: adapters are moved and dropped, old rows forgotten.
+//! What walks over very many closed rows: an adapter's are moved, old ones forgotten.
 
 use std::collections::BTreeSet;
 
@@ -137,7 +137,8 @@ impl Books {
         old.sort_unstable();
         old.truncate(most);
         for (_, seq) in &old {
-            if let Some(key) = self.inbox.remove(seq).and_then(|row| row.key) {
+            self.inbox.remove(seq);
+            if let Some(key) = self.deliveries.remove(seq) {
                 self.keys.remove(&key);
             }
         }

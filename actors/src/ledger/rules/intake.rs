@@ -81,7 +81,7 @@ impl<R: Rows> Rules<'_, R> {
         };
         let row = taken_in(accept, retryable, target);
         let closed = matches!(row.state, InboxState::Closed | InboxState::Refused);
-        self.change(Change::TakenIn(row));
+        self.change(Change::TakenIn(row, Some((accept.account.clone(), accept.delivery.clone()))));
         if let Accepted::Request(request) = &accept.what {
             let asked = Asked { session: accept.session.clone(), request: request.clone(), at: accept.at, answered: false };
             self.change(Change::Asked(accept.seq, asked));
@@ -148,9 +148,8 @@ impl<R: Rows> Rules<'_, R> {
         let turn: Option<Turn> = self.rows.turn(id)?.filter(|turn| turn.state != TurnState::Running);
         let turn = turn.ok_or(Stop::Done(Done::Lost))?;
         self.take(seq)?;
-        self.change(Change::TakenIn(Inbox {
+        let row = Inbox {
             seq,
-            key: None,
             session: turn.session,
             user: turn.user,
             name: turn.name,
@@ -161,7 +160,8 @@ impl<R: Rows> Rules<'_, R> {
             state: InboxState::Waiting,
             reason: None,
             target: Some(id),
-        }));
+        };
+        self.change(Change::TakenIn(row, None));
         Ok(Done::Ok)
     }
 
@@ -218,7 +218,6 @@ fn taken_in(accept: &Accept, retryable: bool, target: Option<TurnId>) -> Inbox {
     };
     Inbox {
         seq: accept.seq,
-        key: Some((accept.account.clone(), accept.delivery.clone())),
         session: accept.session.clone(),
         user: accept.user.clone(),
         name: accept.name.clone(),

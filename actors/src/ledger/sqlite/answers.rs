@@ -3,7 +3,7 @@
 use rusqlite::{Row, params};
 
 use super::Book;
-use super::post::OWED;
+use super::find::OWED;
 use super::rows::{self, found, int};
 use crate::children::Child;
 use crate::clock::Wall;
@@ -20,6 +20,10 @@ const SESSION: &str = "c.adapter, c.room, c.thread, s.member";
 const OF_SESSION: &str = "JOIN session s ON s.id = x.session JOIN chat c ON c.id = s.chat";
 /// The columns that [`turn_row`] reads behind the session's key.
 const TURN: &str = "x.id, x.state, x.attempt, x.strikes, x.since, x.cause, x.asks IS NOT NULL";
+
+/// The columns that [`instance`] reads.
+pub(super) const INSTANCE: &str =
+    "uuid, version, born, phase, phase_at, ended_at, ended_kind, ended_clean, verdict, predecessor, why, boot, seen, words";
 
 impl Book {
     /// Answers a question.
@@ -47,7 +51,7 @@ impl Book {
     }
 
     /// Rows of one statement.
-    fn all<T>(
+    pub(super) fn all<T>(
         &self,
         sql: &str,
         values: impl rusqlite::Params,
@@ -67,27 +71,7 @@ impl Book {
     }
 
     fn instances(&self, most: u32) -> rusqlite::Result<Vec<InstanceFacts>> {
-        let sql =
-            "SELECT uuid, version, born, phase, phase_at, ended_at, ended_kind, ended_clean, verdict, predecessor, why, boot, seen, words
-             FROM instance ORDER BY id DESC LIMIT ?1";
-        self.all(sql, [most], |row| {
-            let phase = row.get::<_, Option<i64>>(4)?.map(|at| Ok::<_, rusqlite::Error>((rows::word(row, 3)?, Wall(at)))).transpose()?;
-            let ended = row.get::<_, Option<i64>>(5)?;
-            let ended = ended.map(|at| Ok::<_, rusqlite::Error>((Wall(at), rows::word(row, 6)?, row.get(7)?, row.get(8)?))).transpose()?;
-            let predecessor = row.get_ref(9)?.as_str_or_null()?.map(|_| rows::json(row, 9)).transpose()?;
-            Ok(InstanceFacts {
-                instance: rows::instance(row, 0)?,
-                version: row.get(1)?,
-                born: rows::wall(row, 2)?,
-                phase,
-                ended,
-                predecessor,
-                why: row.get(10)?,
-                boot: row.get(11)?,
-                seen: row.get::<_, Option<i64>>(12)?.map(Wall),
-                words: row.get_ref(13)?.as_str_or_null()?.map(|_| rows::json(row, 13)).transpose()?,
-            })
-        })
+        self.all(&format!("SELECT {INSTANCE} FROM instance ORDER BY id DESC LIMIT ?1"), [most], instance)
     }
 
     fn open_work(&self) -> rusqlite::Result<OpenWork> {
@@ -271,6 +255,25 @@ impl Book {
         );
         self.all(&sql, [], |row| Ok((rows::id(row, 0)?, row.get(1)?)))
     }
+}
+
+/// An instance from [`INSTANCE`].
+pub(super) fn instance(row: &Row<'_>) -> rusqlite::Result<InstanceFacts> {
+    let phase = row.get::<_, Option<i64>>(4)?.map(|at| Ok::<_, rusqlite::Error>((rows::word(row, 3)?, Wall(at)))).transpose()?;
+    let ended = row.get::<_, Option<i64>>(5)?;
+    let ended = ended.map(|at| Ok::<_, rusqlite::Error>((Wall(at), rows::word(row, 6)?, row.get(7)?, row.get(8)?))).transpose()?;
+    Ok(InstanceFacts {
+        instance: rows::instance(row, 0)?,
+        version: row.get(1)?,
+        born: rows::wall(row, 2)?,
+        phase,
+        ended,
+        predecessor: rows::maybe_json(row, 9)?,
+        why: row.get(10)?,
+        boot: row.get(11)?,
+        seen: row.get::<_, Option<i64>>(12)?.map(Wall),
+        words: rows::maybe_json(row, 13)?,
+    })
 }
 
 fn turn_row(row: &Row<'_>) -> rusqlite::Result<TurnRow> {

@@ -6,6 +6,7 @@ use rusqlite::{Row, params};
 use super::Book;
 use crate::clock::Wall;
 use crate::ids::{ChatId, InstanceId, MessageId, OutboxId, Seq, SessionKey, TurnId};
+use crate::ledger::rows::{InboxState, Kind};
 use crate::ledger::{NoticeKind, OutboxRow, OutboxState, TurnState, What, Word};
 use crate::shutdown::{Phase, ShutdownKind};
 
@@ -39,6 +40,8 @@ texts! {
     OutboxState { Draft "draft", Due "due", Sending "sending", Sent "sent", Unknown "unknown", Failed "failed", Dead "dead" }
     Word { Answer "answer", Interrupted "interrupted", Approval "approval", Parked "parked", Failed "failed", Refused "refused", Command "command" }
     NoticeKind { Down "down", Saved "saved", Back "back", TooMany "too_many", Pairing "pairing" }
+    Kind { Message "message", Retry "retry", Command "command", Request "request" }
+    InboxState { Waiting "waiting", Claimed "claimed", Closed "closed", Refused "refused" }
     ShutdownKind { Stop "stop", Restart "restart", Update "update" }
     Phase {
         Quiesce "quiesce", RollCall "roll_call", Announce "announce", Drain "drain", Interrupt "interrupt", Flush "flush",
@@ -107,6 +110,21 @@ pub(super) fn session_key(row: &Row<'_>, at: usize) -> rusqlite::Result<SessionK
     Ok(SessionKey { chat: chat_id(row, at)?, member: maybe_id(row, at + 3)? })
 }
 
+/// A turn's number that may be missing.
+pub(super) fn maybe_turn(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<TurnId>> {
+    row.get::<_, Option<i64>>(at)?.map(|_| turn(row, at)).transpose()
+}
+
+/// JSON that may be missing.
+pub(super) fn maybe_json<T: serde::de::DeserializeOwned>(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<T>> {
+    row.get_ref(at)?.as_str_or_null()?.map(|_| json(row, at)).transpose()
+}
+
+/// What we keep as JSON.
+pub(super) fn to_json(value: &impl serde::Serialize) -> rusqlite::Result<String> {
+    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+}
+
 /// A chat from columns adapter, room, thread.
 pub(super) fn chat_id(row: &Row<'_>, at: usize) -> rusqlite::Result<ChatId> {
     Ok(ChatId { adapter: id(row, at)?, room: id(row, at + 1)?, thread: maybe_id(row, at + 2)? })
@@ -126,7 +144,7 @@ pub(super) fn outbox_row(row: &Row<'_>) -> rusqlite::Result<OutboxRow> {
         id: OutboxId(seq(row, 0)?),
         chat: chat_id(row, 1)?,
         session,
-        turn: row.get::<_, Option<i64>>(9)?.map(|_| turn(row, 9)).transpose()?,
+        turn: maybe_turn(row, 9)?,
         what,
         part: row.get(13)?,
         text: row.get(14)?,
@@ -146,8 +164,6 @@ pub(super) fn outbox_row(row: &Row<'_>) -> rusqlite::Result<OutboxRow> {
 pub(super) struct SessionRow {
     pub(super) id: i64,
     pub(super) chat: i64,
-    pub(super) first_user: Option<String>,
-    pub(super) shared: bool,
     pub(super) forgotten: Seq,
 }
 
@@ -171,7 +187,7 @@ impl Book {
 
     /// A session, if it is known.
     pub(super) fn find_session(&self, session: &SessionKey) -> rusqlite::Result<Option<SessionRow>> {
-        let sql = "SELECT s.id, s.chat, s.first_user, s.shared, s.forgotten FROM chat c JOIN session s ON s.chat = c.id
+        let sql = "SELECT s.id, s.chat, s.forgotten FROM chat c JOIN session s ON s.chat = c.id
              WHERE c.adapter = ?1 AND c.room = ?2 AND c.thread IS ?3 AND s.member IS ?4";
         let chat = &session.chat;
         let key = params![
@@ -182,27 +198,10 @@ impl Book {
         ];
         found(self.conn.prepare_cached(sql)?.query_row(key, session_row))
     }
-
-    /// A session by its number.
-    pub(super) fn session_by_id(&self, id: i64) -> rusqlite::Result<SessionRow> {
-        let sql = "SELECT id, chat, first_user, shared, forgotten FROM session WHERE id = ?1";
-        self.conn.prepare_cached(sql)?.query_row([id], session_row)
-    }
-
-    /// A session, made known if it is not.
-    pub(super) fn session(&self, session: &SessionKey) -> rusqlite::Result<SessionRow> {
-        if let Some(row) = self.find_session(session)? {
-            return Ok(row);
-        }
-        let chat = self.chat(&session.chat)?;
-        let sql = "INSERT INTO session (chat, member) VALUES (?1, ?2)";
-        let id = self.conn.prepare_cached(sql)?.insert(params![chat, session.member.as_ref().map(|member| member.as_str())])?;
-        Ok(SessionRow { id, chat, first_user: None, shared: false, forgotten: Seq(0) })
-    }
 }
 
 fn session_row(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
-    Ok(SessionRow { id: row.get(0)?, chat: row.get(1)?, first_user: row.get(2)?, shared: row.get(3)?, forgotten: seq(row, 4)? })
+    Ok(SessionRow { id: row.get(0)?, chat: row.get(1)?, forgotten: seq(row, 2)? })
 }
 
 /// A row that may not be there.

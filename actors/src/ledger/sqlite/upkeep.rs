@@ -1,21 +1,20 @@
-//! An operator's work: adapters are moved and dropped, old rows forgotten.
+//! What walks over very many closed rows: an adapter's are moved, old ones forgotten.
 
 use rusqlite::params;
 
-use super::post::OWED;
+use super::Book;
+use super::find::OWED;
 use super::rows::{self, found, int};
-use super::{Book, Outcome};
 use crate::clock::Wall;
 use crate::ids::{AdapterName, TurnId};
-use crate::ledger::post::NEVER;
-use crate::ledger::{Done, TurnState};
+use crate::ledger::Done;
 
 /// Instances that are kept whatever their age: the crash-loop count reads 32 of them.
 const INSTANCES: u32 = 64;
 
 impl Book {
     /// Everything of the adapter moves, closed rows too: its chats keep their past.
-    pub(super) fn move_adapter(&mut self, from: &AdapterName, to: &AdapterName) -> Outcome {
+    pub(super) fn move_adapter(&mut self, from: &AdapterName, to: &AdapterName) -> rusqlite::Result<Done> {
         if from == to {
             return Ok(Done::Moved(0));
         }
@@ -97,28 +96,7 @@ impl Book {
         self.conn.prepare_cached(&sql)?.query_row([adapter.as_str()], |row| row.get(0))
     }
 
-    pub(super) fn drop_adapter(&mut self, adapter: &AdapterName) -> Outcome {
-        let sessions = "SELECT s.id FROM session s JOIN chat c ON c.id = s.chat WHERE c.adapter = ?1";
-        let name = [adapter.as_str()];
-        let sql = format!(
-            "UPDATE inbox SET state = 'refused', reason = 'its adapter was dropped' WHERE state = 'waiting' AND session IN ({sessions})"
-        );
-        let mut dropped = self.conn.execute(&sql, name)?;
-        let sql = format!("SELECT id FROM turn WHERE state IN ('running', 'interrupted', 'parked') AND session IN ({sessions})");
-        let turns = self.conn.prepare(&sql)?.query_map(name, |row| rows::turn(row, 0))?.collect::<rusqlite::Result<Vec<TurnId>>>()?;
-        for turn in &turns {
-            self.close_turn(*turn, TurnState::Stopped)?;
-        }
-        dropped += turns.len();
-        dropped += self.conn.execute(
-            "UPDATE outbox SET state = 'dead', reason = 'its adapter was dropped', not_before = ?2
-             WHERE state NOT IN ('sent', 'dead') AND chat IN (SELECT id FROM chat WHERE adapter = ?1)",
-            params![adapter.as_str(), NEVER.0],
-        )?;
-        Ok(Done::Moved(u32::try_from(dropped).unwrap_or(u32::MAX)))
-    }
-
-    pub(super) fn prune(&mut self, before: Wall, most: u32) -> Outcome {
+    pub(super) fn prune(&mut self, before: Wall, most: u32) -> rusqlite::Result<Done> {
         self.keep_last()?;
         let limits = params![before.0, most];
         // Words about an open turn stay: they tell that its chat was told.
