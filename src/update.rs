@@ -23,13 +23,14 @@ use semver::Version;
 use signal_hook::consts::SIGHUP;
 
 use crate::config::{Config, Faults, Surroundings};
-use crate::control::client::{AskError, Sockets};
+use crate::control::client::{AskError, Peer, Sockets};
 use crate::control::{Request, Response, Status};
 use crate::exit::Exit;
+use crate::foreign::one_line;
 use crate::install::Layout;
 use crate::restart::proof::Limits;
-use crate::unit::Scope;
 use crate::unit::installed::{Installed, Presence};
+use crate::unit::{Scope, Unit};
 use driver::{Driver, End};
 use journal::{Entry, Journal};
 use machine::{Before, Change, Outcome, Plan, Update};
@@ -127,13 +128,16 @@ pub fn update(
         if let Some(brought) = work.another(&entry, &config, told) {
             return work.begin_instead(entry, brought, &config.map_err(|faults| faulty(&faults))?, told);
         }
+        if entry.update.plan.proves() && !entry.subject.has_manager() {
+            return Err(work.not_ours(&cut));
+        }
         told(&format!("{cut}; going on with it: it is about {}", entry.subject.in_words()));
         return work.go_on(entry, told);
     }
     let config = config.map_err(|faults| faulty(&faults))?;
     let from = work.current()?;
     // Before anything is fetched: it may be one that cannot be updated.
-    let whom = if order.check { None } else { Some(subject(layout, &from, &config, sockets)?) };
+    let whom = if order.check { None } else { Some(subject(layout, &from, order, &config, sockets)?) };
     if let Some((subject, _)) = &whom {
         examine::clear(&subject.state());
     }
@@ -222,12 +226,9 @@ impl Work<'_> {
             start: order.start_limit.unwrap_or(config.restart.start_limit),
             dwell: order.dwell.unwrap_or(config.restart.dwell),
         };
-        // Whoever starts meanwhile would be switched under.
-        let _nobody = match before {
-            Before::Down => subject.keep_down(layout).map_err(|reason| Refusal(Exit::NotAchieved, reason + "\nnothing was changed"))?,
-            _ => None,
-        };
-        let subject = subject.without_what_its_manager_knows();
+        if before == Before::Down {
+            subject.is_free().map_err(|reason| Refusal(Exit::NotAchieved, reason + "\nnothing was changed"))?;
+        }
         let entry = Entry { update: Update::new(Plan { from, to, change, before }), subject, limits };
         drive(&mut Driver { layout, journal, limits, told }, entry)
     }
@@ -258,10 +259,26 @@ impl Work<'_> {
     fn begin_instead(self, stuck: Entry, brought: Brought, config: &Config, told: &mut dyn FnMut(&str)) -> Result<String, Refusal> {
         let illness = stuck.update.illness().unwrap_or("it does not run").to_owned();
         let current = self.current()?;
-        let found = subject(self.layout, &current, config, stuck.subject.sockets())?;
-        // Where no manager knows of it, only the journal does.
-        let whom = if found.1 == Before::Down && stuck.subject.is_unmanaged() { (stuck.subject, Before::Ill(illness)) } else { found };
+        let found = subject(self.layout, &current, self.order, config, stuck.subject.sockets())?;
+        // Where whoever starts it is not known, only the journal knows that somebody does.
+        let whom = if found.1 == Before::Down && stuck.subject.is_foreign() { (stuck.subject, Before::Ill(illness)) } else { found };
         self.begin((current, brought), whom, config, told)
+    }
+
+    /// An update of a gateway that only a version before this one would start and end itself.
+    fn not_ours(self, cut: &str) -> Refusal {
+        let begun = self
+            .layout
+            .versions()
+            .into_iter()
+            .map(|version| self.layout.program(&version))
+            .map(|program| format!("`{} update`", program.display()));
+        let words = format!(
+            "{cut}. It was begun by a version that starts such a gateway itself; this one leaves that to a service manager. Have the version that \
+             began it finish or undo it: {}",
+            begun.collect::<Vec<_>>().join(" or ")
+        );
+        Refusal(Exit::Refused, words)
     }
 
     /// Brings an update that was cut to its end, as it was begun. Whoever wanted another version hears that it is still to be done.
@@ -283,16 +300,21 @@ impl Work<'_> {
 }
 
 /// The gateway that runs, else the one that a manager should run, else one that nobody runs; and how it is.
-fn subject(layout: &Layout, current: &Version, config: &Config, sockets: &Sockets) -> Result<(Subject, Before), Refusal> {
+fn subject(layout: &Layout, current: &Version, order: &Order, config: &Config, sockets: &Sockets) -> Result<(Subject, Before), Refusal> {
     let not = |reason: String| Refusal(Exit::NotAchieved, reason);
-    match sockets.find(&Request::Status) {
-        Ok((Response::Status(status), there)) => {
-            belongs(layout, current, &status)?;
+    match sockets.find_peer(&Request::Status) {
+        Ok((Response::Status(status), there, peer)) => {
+            belongs(layout, current, order, &status, peer)?;
+            let variables = Surroundings::of_process().variables;
+            let unit = peer.pid.and_then(Unit::of_process).and_then(|unit| Installed::of(unit, &variables));
+            let Some(installed) = unit.filter(|unit| unit.starts(&layout.current_program())) else {
+                return unmanaged(config, &there, peer);
+            };
             let before = match status.troubled.first() {
                 Some(part) if !status.ready => Before::Ill(format!("it is not ready ({})", part.name)),
                 _ => Before::Well,
             };
-            Ok((Subject::running(&status, there).map_err(not)?, before))
+            Ok((Subject::installed(installed).map_err(not)?.at(there), before))
         }
         Err(AskError::NoGateway { .. }) => nobody(layout, config, sockets),
         // The system's own gateway is none of ours.
@@ -302,6 +324,25 @@ fn subject(layout: &Layout, current: &Version, config: &Config, sockets: &Socket
         Ok(_) => Err(not("the gateway does not say how it is; try again".into())),
         Err(error) => Err(refuse(&error)),
     }
+}
+
+/// One that answers, and whose manager is not known: it is that of the configuration, or not ours to update.
+fn unmanaged(config: &Config, there: &Sockets, peer: Peer) -> Result<(Subject, Before), Refusal> {
+    let own = Sockets(vec![config.control.socket.clone()]);
+    if *there != own {
+        let (there, own) = (in_words(there), in_words(&own));
+        let words = format!(
+            "the gateway that answers at {there} has another configuration than this one, which is of {own}. Name its file with --config"
+        );
+        return Err(Refusal(Exit::Refused, words));
+    }
+    let subject = Subject::unmanaged(config, there, peer);
+    let before = if subject.is_foreign() { Before::Well } else { Before::Unmanaged };
+    Ok((subject, before))
+}
+
+fn in_words(sockets: &Sockets) -> String {
+    sockets.0.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// Where nobody answers: a manager may know more.
@@ -319,20 +360,22 @@ fn nobody(layout: &Layout, config: &Config, sockets: &Sockets) -> Result<(Subjec
     Ok((Subject::installed(installed).map_err(not)?, before))
 }
 
-/// Refuses to update a gateway that would not notice, or one that is not what there would be to go back to.
-fn belongs(layout: &Layout, current: &Version, status: &Status) -> Result<(), Refusal> {
-    let program = process::program(status.pid).unwrap_or_default();
+/// Refuses to update a gateway that would not notice, or one that is not what there would be to go back to. What it says of itself is only its
+/// version; which program it runs says the kernel.
+fn belongs(layout: &Layout, current: &Version, order: &Order, status: &Status, peer: Peer) -> Result<(), Refusal> {
+    let pid =
+        peer.pid.ok_or_else(|| Refusal(Exit::Refused, "the gateway's process cannot be seen from here. Run this where it runs".into()))?;
+    let program = process::program(pid).unwrap_or_default();
+    let (running, wanted) = (one_line(&status.version), order.to.as_ref().map(Version::to_string));
     let words = if !layout.holds(&program) {
         format!(
-            "the gateway that runs (pid {}) is {}, which is not installed so that it can be updated. `switchboard service install` does that",
-            status.pid,
+            "the gateway that runs (pid {pid}) is {}, which is not installed so that it can be updated. `switchboard service install` does that",
             program.display()
         )
-    } else if status.version != current.to_string() {
+    } else if running != current.to_string() && Some(&running) != wanted.as_ref() {
         format!(
-            "the gateway that runs (pid {}) is version {}, and {current} is current: nobody has seen that one run. Restart the gateway first: \
-             `switchboard restart`",
-            status.pid, status.version
+            "the gateway that runs (pid {pid}) is version {running}, and {current} is current: nobody has seen that one run. Restart the gateway \
+             first: `switchboard restart`"
         )
     } else {
         return Ok(());
@@ -341,23 +384,33 @@ fn belongs(layout: &Layout, current: &Version, status: &Status) -> Result<(), Re
 }
 
 fn drive(driver: &mut Driver<'_>, entry: Entry) -> Result<String, Refusal> {
-    let Plan { from, to, change, .. } = entry.update.plan.clone();
+    let Plan { from, to, change, before } = entry.update.plan.clone();
     // A terminal that goes away is no reason to stop half way; a handler, not to be deaf, which the gateway that we start would be, too.
     if let Err(error) = signal_hook::flag::register(SIGHUP, Arc::default()) {
         (driver.told)(&format!("warning: a lost terminal would cut this ({error})"));
     }
     let snapshot = driver::snapshot_of(&entry);
     let by_hand = entry.subject.by_hand(driver.layout).join("\n  ");
+    let unproved = unproved(driver.layout, &entry);
     let end = driver.drive(entry).map_err(|error| refuse(&error))?;
     let not = |words: String| Err(Refusal(Exit::NotAchieved, words));
     match end {
         End::Over(Outcome::Updated) => Ok(format!("updated from {from} to {to}: it is ready and stayed so")),
-        End::Over(Outcome::Installed) if change == Change::Breaking && snapshot.exists() => Ok(format!(
-            "{to} is in place; no gateway runs that could prove it. Its first start makes a ledger that {from} cannot read; to go back after that is to \
-             lose what was said since: the ledger as it is now stays in {}",
-            snapshot.display()
-        )),
-        End::Over(Outcome::Installed) => Ok(format!("{to} is in place; no gateway runs that could prove it")),
+        End::Over(Outcome::Installed) => {
+            let no_way_back = format!(
+                "\nits first start makes a ledger that {from} cannot read; to go back after that is to lose what was said since: the ledger as it is now \
+                 stays in {}",
+                snapshot.display()
+            );
+            let no_way_back = if change == Change::Breaking && snapshot.exists() { no_way_back } else { String::new() };
+            let why = match before {
+                Before::Unmanaged => {
+                    "what runs is what ran before, and no service manager is known that would start the new one to prove it"
+                }
+                _ => "no gateway runs that could prove it",
+            };
+            Ok(format!("{to} is in place; {why}{no_way_back}\n{unproved}"))
+        }
         End::Over(Outcome::RolledBack { reason }) => {
             not(format!("{to} was not proved: {reason}\nversion {from} is back: it is ready and stayed so\nto look further:\n  {by_hand}"))
         }
@@ -373,4 +426,16 @@ fn drive(driver: &mut Driver<'_>, entry: Entry) -> Result<String, Refusal> {
             driver.layout.program(&from.to_string()).display()
         )),
     }
+}
+
+/// What an operator types where nobody proves a version for them.
+fn unproved(layout: &Layout, entry: &Entry) -> String {
+    let (Plan { from, before, .. }, subject) = (&entry.update.plan, &entry.subject);
+    let (current, old) = (layout.current_program(), layout.program(&from.to_string()));
+    let (verb, start) = match before {
+        Before::Unmanaged => ("restart", subject.by_version(&current, "restart")),
+        _ => ("start", subject.start_by_hand(&current)),
+    };
+    let (look, back) = (subject.by_version(&current, "status"), subject.by_version(&old, &format!("update --to {from}")));
+    format!("to {verb} it:\n  {start}\nto see which version runs, and how it is:\n  {look}\nto go back to {from}:\n  {back}")
 }

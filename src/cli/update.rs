@@ -47,6 +47,9 @@ impl Order {
         let program =
             std::env::current_exe().map_err(|error| Refusal(Exit::NotAchieved, format!("this program's place is not known: {error}")))?;
         let layout = update::layout(&program, around)?;
+        // Both versions read it, from other directories than this one.
+        let file = file.and_then(|file| std::path::absolute(file).ok());
+        let file = file.as_deref();
         let config = Config::load(file, around);
         // An update that was cut knows its own.
         let sockets = Place { socket, file, around }.sockets(config.as_ref().ok());

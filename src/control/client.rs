@@ -5,6 +5,8 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use serde::{Deserialize, Serialize};
 
 use super::{Envelope, MOST_BYTES, Request, Response};
@@ -15,6 +17,17 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Where a gateway may listen, in the order to try.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sockets(pub Vec<PathBuf>);
+
+/// The process that listens, as the kernel knows it: what a gateway says of itself may be a lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its process; none where it is in another namespace.
+    pub pid: Option<u32>,
+    /// Its user.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+}
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +74,14 @@ impl Sockets {
     /// # Errors
     /// When there is none, or it does not answer.
     pub fn find(&self, request: &Request) -> Result<(Response, Self), AskError> {
+        self.find_peer(request).map(|(response, there, _)| (response, there))
+    }
+
+    /// As [`find`](Self::find), and which process answered.
+    ///
+    /// # Errors
+    /// When there is none, or it does not answer.
+    pub fn find_peer(&self, request: &Request) -> Result<(Response, Self, Peer), AskError> {
         let mut denied = None;
         for path in &self.0 {
             let stream = match UnixStream::connect(path) {
@@ -71,12 +92,19 @@ impl Sockets {
                 }
                 Err(_) => continue, // nobody there, or a file left behind
             };
-            let answer = exchange(stream, request).map_err(|source| AskError::Broken { path: path.display().to_string(), source });
-            return answer.map(|answer| (answer, Self(vec![path.clone()])));
+            let answer = peer(&stream).and_then(|peer| Ok((exchange(stream, request)?, peer)));
+            let answer = answer.map_err(|source| AskError::Broken { path: path.display().to_string(), source });
+            return answer.map(|(answer, peer)| (answer, Self(vec![path.clone()]), peer));
         }
         let tried = self.0.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
         Err(denied.unwrap_or(AskError::NoGateway { tried }))
     }
+}
+
+/// unix(7), `SO_PEERCRED`: who called listen(2).
+fn peer(stream: &UnixStream) -> io::Result<Peer> {
+    let found = getsockopt(stream, PeerCredentials)?;
+    Ok(Peer { pid: u32::try_from(found.pid()).ok().filter(|pid| *pid > 0), uid: found.uid(), gid: found.gid() })
 }
 
 fn exchange(mut stream: UnixStream, request: &Request) -> io::Result<Response> {

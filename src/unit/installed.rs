@@ -38,11 +38,13 @@ pub enum Presence {
 impl Installed {
     /// The unit of this program, of the system or of whoever asks, that starts `program`.
     pub fn starting(program: &Path, around: &Variables) -> Option<Self> {
+        Self::all(around).find(|installed| installed.starts(program))
+    }
+
+    /// Whether it starts this program, or another of the same tree.
+    pub fn starts(&self, program: &Path) -> bool {
         let tree = |program: &Path| std::fs::canonicalize(program.parent()?.parent()?).ok();
-        let ours = |installed: &Self| {
-            installed.program == program || (tree(&installed.program).is_some() && tree(&installed.program) == tree(program))
-        };
-        Self::all(around).find(ours)
+        self.program == program || (tree(&self.program).is_some() && tree(&self.program) == tree(program))
     }
 
     /// The unit of this name, of the system or else of whoever asks, whatever it starts.
@@ -51,13 +53,14 @@ impl Installed {
     }
 
     fn all(around: &Variables) -> impl Iterator<Item = Self> {
-        [Scope::System, Scope::User].into_iter().filter_map(|scope| {
-            let unit = Unit::ours(scope);
-            let properties =
-                "--property=LoadState,ActiveState,Result,ExecStart,Environment,EnvironmentFiles,StateDirectory,RuntimeDirectory";
-            let text = unit.ask("systemctl", &["show", properties, &unit.name])?;
-            Self::read(unit, &text, around)
-        })
+        [Scope::System, Scope::User].into_iter().filter_map(|scope| Self::of(Unit::ours(scope), around))
+    }
+
+    /// What this unit starts, as its manager knows it.
+    pub fn of(unit: Unit, around: &Variables) -> Option<Self> {
+        let properties = "--property=LoadState,ActiveState,Result,ExecStart,Environment,EnvironmentFiles,StateDirectory,RuntimeDirectory";
+        let text = unit.ask("systemctl", &["show", properties, &unit.name])?;
+        Self::read(unit, &text, around)
     }
 
     fn read(unit: Unit, text: &str, around: &Variables) -> Option<Self> {

@@ -44,6 +44,8 @@ pub enum Before {
     Ill(String),
     /// None was meant to run: there is nothing to prove.
     Down,
+    /// It serves, and nobody is known who would start it again: its operator restarts it, and sees whether that was good.
+    Unmanaged,
 }
 
 /// What a new version does to the ledger.
@@ -59,12 +61,12 @@ pub enum Change {
 impl Plan {
     /// Whether the new version is proved on trial: on a copy, hearing and saying nothing.
     pub fn on_trial(&self) -> bool {
-        self.change == Change::Breaking && self.serves()
+        self.change == Change::Breaking && self.proves()
     }
 
-    /// Whether there is something to prove.
-    fn serves(&self) -> bool {
-        self.before != Before::Down
+    /// Whether there is something to prove, and a manager that starts it for that.
+    pub fn proves(&self) -> bool {
+        matches!(self.before, Before::Well | Before::Ill(_))
     }
 }
 
@@ -127,7 +129,7 @@ pub enum Stage {
 pub enum Outcome {
     /// The new version runs, proved.
     Updated,
-    /// The new version is in place, and nothing runs that could prove it.
+    /// The new version is in place, and nobody proves it.
     Installed,
     /// The old version runs, proved.
     RolledBack {
@@ -271,13 +273,13 @@ impl Update {
         match &self.stage {
             Stage::Snapshot if self.plan.on_trial() => Stage::Arm,
             Stage::Snapshot | Stage::Arm => Stage::Switch,
-            Stage::Switch if self.plan.serves() => Stage::Prove { failed: 0 },
+            Stage::Switch if self.plan.proves() => Stage::Prove { failed: 0 },
             Stage::Switch => Stage::Tidy { outcome: Outcome::Installed },
             Stage::Prove { .. } if self.plan.on_trial() => Stage::Keep,
             Stage::Keep => Stage::Serve { failed: 0 },
             Stage::Prove { .. } | Stage::Serve { .. } => Stage::Tidy { outcome: Outcome::Updated },
             Stage::Undo { reason } => Stage::SwitchBack { reason: reason.clone() },
-            Stage::SwitchBack { reason } if self.plan.serves() => Stage::ProveBack { reason: reason.clone(), failed: 0 },
+            Stage::SwitchBack { reason } if self.plan.proves() => Stage::ProveBack { reason: reason.clone(), failed: 0 },
             Stage::SwitchBack { reason } => Stage::Tidy { outcome: Outcome::Untouched { reason: reason.clone() } },
             Stage::ProveBack { reason, .. } => Stage::Tidy { outcome: Outcome::RolledBack { reason: reason.clone() } },
             Stage::Tidy { .. } | Stage::Stuck { .. } => self.stage.clone(),

@@ -1,25 +1,25 @@
-//! The gateway that an update is about: how it was started, so that it can be restarted, started anew, and be seen to stay.
+//! The gateway that an update is about: who starts it, how it is restarted, and how it is seen to stay.
 //!
-//! Where it came from is read while it runs, or asked of the manager that should run it, and kept in the journal: whoever goes on with an update
-//! after a cut does so with this gateway and in its environment, whatever their own is.
+//! A service manager starts it, or somebody whom we do not know (`restart.mode = "exit"`), or nobody. We never start or end one ourselves, and take
+//! nothing from its process: what it is given is asked of its manager, or is what the caller has. It is kept in the journal, so that whoever goes on
+//! with an update after a cut does so with this gateway.
 
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use switchboard_actors::ids::InstanceId;
 
 use super::machine::Prove;
-use super::process::{self, Process, end, holders};
-use crate::config::{Config, RestartMode, Surroundings};
-use crate::control::client::Sockets;
+use super::process;
+use crate::config::{Config, RestartMode, Surroundings, Variables};
+use crate::control::client::{Peer, Sockets};
 use crate::control::{Farewell, ON_TRIAL, Request, Response, Status};
-use crate::exit;
 use crate::install::Layout;
 use crate::lock::InstanceLock;
-use crate::restart::proof::{Event, Failure, Gateway, Limits, Proof, Step};
+use crate::restart::help::quoted;
+use crate::restart::proof::{Event, Failure, Limits, Proof, Step};
 use crate::restart::{self, LOOK_EVERY, Onlooker};
 use crate::state_dir::StateDir;
 use crate::unit::installed::Installed;
@@ -35,82 +35,43 @@ pub struct Subject {
     unit: Option<(String, bool)>,
     /// The file of `--config`.
     config: Option<PathBuf>,
-    /// Its other words after the program.
-    arguments: Vec<String>,
-    directory: PathBuf,
-    /// Its user and group.
+    /// Its user and group, where no unit says that.
     owner: (u32, u32),
     state_dir: PathBuf,
     sockets: Sockets,
     /// Whether somebody starts it again whom we do not know.
     foreign: bool,
-    /// How it was given its environment and output, where no manager does that.
-    process: Option<Process>,
-    /// Started by us.
+    /// What its manager gives it at every start; none: whatever the caller has. It may be secret, and need not be written down.
     #[serde(skip)]
-    child: Option<Child>,
+    variables: Option<Variables>,
     /// One that was told to go did not.
     #[serde(skip)]
     stays: bool,
 }
 
 impl Subject {
-    /// The gateway that said this of itself.
-    ///
-    /// # Errors
-    /// When its process cannot be looked at, or its configuration has faults.
-    pub fn running(status: &Status, sockets: Sockets) -> Result<Self, String> {
-        let pid = status.pid;
-        let at = |name: &str| PathBuf::from(format!("/proc/{pid}/{name}"));
-        let denied =
-            |error: std::io::Error| format!("the gateway (pid {pid}) cannot be looked at: {error}. Run this as its user or as root");
-        let words = process::texts(&std::fs::read(at("cmdline")).map_err(denied)?);
-        let process = Process::of(pid).map_err(denied)?;
-        let (file, arguments) = split(words.into_iter().skip(1));
-        let around = Surroundings { variables: process.variables.clone(), looks_only: true };
-        let directory = std::fs::read_link(at("cwd")).map_err(denied)?;
-        let file = file.map(|file| directory.join(file));
-        let config = Config::load(file.as_deref(), &around).map_err(|faults| faults.to_string())?;
-        let unit = Unit::of_process(pid).map(|unit| (unit.name, unit.scope == Scope::User));
-        let subject = Self {
-            foreign: unit.is_none() && config.restart.mode == RestartMode::Exit,
-            unit,
-            config: file,
-            arguments,
-            directory,
-            owner: process::owner(pid).map_err(denied)?,
-            state_dir: config.state_dir.clone(),
-            sockets,
-            process: Some(process),
-            child: None,
-            stays: false,
-        };
-        Ok(subject)
-    }
-
     /// The one that a manager runs, or should.
     ///
     /// # Errors
     /// When its configuration has faults.
     pub fn installed(installed: Installed) -> Result<Self, String> {
         let Installed { unit, arguments, variables, .. } = installed;
-        let (file, arguments) = split(arguments.into_iter());
+        let file = chosen(&arguments).map(|file| Path::new("/").join(file));
         let around = Surroundings { variables: variables.clone(), looks_only: true };
         let config = Config::load(file.as_deref(), &around).map_err(|faults| faults.to_string())?;
         let subject = Self::resting(&config, &Sockets(vec![config.control.socket.clone()]));
-        Ok(Self {
-            unit: Some((unit.name, unit.scope == Scope::User)),
-            config: file,
-            arguments,
-            process: Some(Process::with(variables)),
-            ..subject
-        })
+        Ok(Self { unit: Some((unit.name, unit.scope == Scope::User)), config: file, variables: Some(variables), foreign: false, ..subject })
     }
 
-    /// Leaves out what its manager gives it at every start: that need not be written down, and may be secret.
-    pub fn without_what_its_manager_knows(mut self) -> Self {
-        self.process = self.process.filter(|_| self.unit.is_none());
-        self
+    /// The one that answered there, and that no manager which we know starts.
+    pub fn unmanaged(config: &Config, there: &Sockets, peer: Peer) -> Self {
+        let foreign = config.restart.mode == RestartMode::Exit;
+        Self { foreign, owner: (peer.uid, peer.gid), ..Self::resting(config, there) }
+    }
+
+    /// The same, found at this place.
+    pub fn at(self, sockets: Sockets) -> Self {
+        Self { sockets, ..self }
     }
 
     /// Which gateway it is, in words.
@@ -130,14 +91,11 @@ impl Subject {
         Self {
             unit: None,
             config: config.file.clone(),
-            arguments: vec!["run".into()],
-            directory: "/".into(),
             owner: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
             state_dir: config.state_dir.clone(),
             sockets: sockets.own(),
             foreign: false,
-            process: None,
-            child: None,
+            variables: None,
             stays: false,
         }
     }
@@ -147,9 +105,14 @@ impl Subject {
         &self.sockets
     }
 
-    /// Whether no manager knows how it is started.
-    pub fn is_unmanaged(&self) -> bool {
-        self.unit.is_none()
+    /// Whether somebody starts it again: only then is there something to prove.
+    pub fn has_manager(&self) -> bool {
+        self.unit.is_some() || self.foreign
+    }
+
+    /// Whether whoever starts it again is not known.
+    pub fn is_foreign(&self) -> bool {
+        self.foreign
     }
 
     /// Where its ledger is.
@@ -160,14 +123,10 @@ impl Subject {
     /// A command of a version that we run ourselves, and that sees what the gateway sees.
     pub fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
-        if let Some(process) = &self.process {
-            command.env_clear().envs(process.variables_to_trust());
+        if let Some(variables) = &self.variables {
+            command.env_clear().envs(variables);
         }
-        self.around(command)
-    }
-
-    fn around(&self, mut command: Command) -> Command {
-        command.env_remove(crate::handover::VARIABLE).current_dir(&self.directory).stdin(Stdio::null());
+        command.env_remove(crate::handover::VARIABLE).current_dir("/").stdin(Stdio::null());
         command.args(self.config.iter().flat_map(|file| [Path::new("--config"), file]));
         command
     }
@@ -183,18 +142,18 @@ impl Subject {
         let (old, pid, leave) = match self.status() {
             Some(status) if !prove.anew && fits(&status) => {
                 asked = Duration::ZERO;
-                (InstanceId::fresh(), Some(status.pid), LEAVE)
+                (InstanceId::fresh(), status.pid, LEAVE)
             }
             // A trial that was kept goes by itself.
-            Some(status) if !prove.anew && status.version == version => (status.instance, Some(status.pid), LEAVE),
-            Some(status) => (status.instance, Some(status.pid), self.restart(layout, &status, &version)?),
+            Some(status) if !prove.anew && status.version == version => (status.instance, status.pid, LEAVE),
+            Some(status) => (status.instance, status.pid, self.restart(&version)?),
             None => {
-                self.start(layout)?;
-                (InstanceId::fresh(), self.child.as_ref().map(Child::id), LEAVE)
+                self.start()?;
+                (InstanceId::fresh(), 0, LEAVE)
             }
         };
         let limits = restart::limits(leave, limits.start, limits.dwell);
-        self.watch(Proof::begin(Instant::now(), old, pid.unwrap_or(0), limits), pid, asked, told)?;
+        self.watch(Proof::begin(Instant::now(), old, pid, limits), asked, told)?;
         match self.status() {
             Some(status) if fits(&status) => Ok(()),
             Some(status) => Err(format!(
@@ -207,14 +166,13 @@ impl Subject {
     }
 
     /// Watches until an instance has stayed, or there is no hope for it. What its manager started before it was `asked` does not count.
-    fn watch(&mut self, mut proof: Proof, pid: Option<u32>, asked: Duration, told: &mut dyn FnMut(&str)) -> Result<(), String> {
+    fn watch(&mut self, mut proof: Proof, asked: Duration, told: &mut dyn FnMut(&str)) -> Result<(), String> {
         let (sockets, unit) = (self.sockets.clone(), self.unit());
         let mut said = String::new();
         let mut onlooker = Onlooker::new(&sockets, unit.as_ref());
         loop {
             let (mut view, status) = onlooker.look();
             view.unit = view.unit.map(|unit| unit.since(asked));
-            let nobody = view.gateway == Gateway::Nobody;
             match proof.step(Instant::now(), Event::Saw(view)) {
                 Step::Watch => {
                     let words = proof.words(status.as_deref().map(restart::at_work).as_deref());
@@ -230,117 +188,44 @@ impl Subject {
                 }
                 Step::Failed(failures) => return Err(failures.first().map(Failure::to_string).unwrap_or_default()),
             }
-            // Where nobody starts it again nobody has to be waited for.
-            if nobody
-                && unit.is_none()
-                && !self.foreign
-                && let Some(how) = self.ended(pid)
-            {
-                return Err(format!("it ended{how}"));
-            }
             std::thread::sleep(LOOK_EVERY);
         }
     }
 
-    /// Whether the process that should be the gateway is gone, and how it ended if that can be known.
-    fn ended(&mut self, pid: Option<u32>) -> Option<String> {
-        if let Some(child) = &mut self.child
-            && Some(child.id()) == pid
-        {
-            let status = child.try_wait().ok().flatten()?;
-            let code = status.code().and_then(|code| u8::try_from(code).ok());
-            return Some(code.map_or_else(|| format!(" ({status})"), |code| format!(" ({})", exit::in_words(code))));
-        }
-        (!process::is_there(pid?)).then(String::new)
-    }
-
-    /// Asks the gateway to come back as what `current` names; how long it may take to go.
-    fn restart(&mut self, layout: &Layout, status: &Status, version: &str) -> Result<Duration, String> {
-        if !std::mem::take(&mut self.stays) {
+    /// Asks the gateway to come back as what `current` names, else its manager; how long it may take to go.
+    fn restart(&mut self, version: &str) -> Result<Duration, String> {
+        if !std::mem::take(&mut self.stays) || self.unit.is_none() {
             let farewell = Farewell { grace_millis: None, reason: Some(format!("update to {version}")) };
             if let Ok(Response::GoingDown { within_millis, .. }) = self.ask(&Request::Update(farewell)) {
                 return Ok(Duration::from_millis(within_millis));
             }
         }
-        match self.unit() {
-            Some(unit) => {
-                unit.restart()?;
-                Ok(leave(&unit))
-            }
-            None => {
-                end(&[status.pid]);
-                self.start(layout)?;
-                Ok(LEAVE)
-            }
-        }
+        let unit = self.unit().ok_or("the gateway that is there would not restart, and whoever starts it is not known")?;
+        unit.restart()?;
+        Ok(leave(&unit))
     }
 
-    /// Starts what `current` names, where nobody answers.
-    fn start(&mut self, layout: &Layout) -> Result<(), String> {
-        if let Some(unit) = self.unit() {
-            let old = unit.state().and_then(|state| state.main_pid);
-            unit.restart()?;
-            // The time that the old one takes to go is none of the new one's.
-            let until = Instant::now() + leave(&unit);
-            while old.is_some_and(process::is_there) && Instant::now() < until {
-                std::thread::sleep(LOOK_EVERY);
-            }
-            return Ok(());
+    /// Has its manager start what `current` names, where nobody answers. One whom we do not know does so by itself, or cannot be helped.
+    fn start(&self) -> Result<(), String> {
+        let Some(unit) = self.unit() else { return Ok(()) };
+        let old = unit.state().and_then(|state| state.main_pid);
+        unit.restart()?;
+        // The time that the old one takes to go is none of the new one's.
+        let until = Instant::now() + leave(&unit);
+        while old.is_some_and(process::is_there) && Instant::now() < until {
+            std::thread::sleep(LOOK_EVERY);
         }
-        if self.foreign {
-            return Ok(());
-        }
-        // One of ours that hangs before it takes the lock would be there for ever, and might wake up.
-        if let Some(mut child) = self.child.take() {
-            _ = child.kill(); // gone already: fine
-            _ = child.wait();
-        }
-        self.clear_the_way();
-        let program = layout.current_program();
-        let mut command = Command::new(&program);
-        if let Some(process) = &self.process {
-            command.env_clear().envs(&process.variables);
-        }
-        let mut command = self.around(command);
-        command.args(&self.arguments).process_group(0);
-        let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-        if self.owner != own {
-            command.gid(self.owner.1).uid(self.owner.0);
-        }
-        let output = |which| self.process.as_ref().map_or_else(Stdio::null, |process| process.output(which));
-        command.stdout(output(0)).stderr(output(1));
-        self.child = Some(command.spawn().map_err(|error| format!("{}: it cannot be started ({error})", program.display()))?);
         Ok(())
     }
 
-    /// Sees to it that nobody runs it for as long as what comes of this lives.
+    /// Sees that nobody has its state directory who does not answer: one that starts, or hangs.
     ///
     /// # Errors
-    /// When somebody does, who did not answer; or another gateway of this tree runs, which is not looked for elsewhere.
-    pub fn keep_down(&self, layout: &Layout) -> Result<Option<InstanceLock>, String> {
-        let runs = |pid: &u32| {
-            let words = process::texts(&std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default());
-            let (_, words) = split(words.into_iter().skip(1));
-            process::program(*pid).is_some_and(|program| layout.holds(&program))
-                && (words.is_empty() || words.iter().any(|word| word == "run"))
-        };
-        if let Some(pid) = process::others().find(runs) {
-            return Err(format!(
-                "a gateway runs from here (pid {pid}) that does not answer: it starts, or hangs, or has another configuration. Wait for it, stop it, or \
-                 name its file with --config; then run this again"
-            ));
-        }
-        // Where there is none, one of root's would be in the way of the gateway.
+    /// When somebody does; in words.
+    pub fn is_free(&self) -> Result<(), String> {
+        // Where there is no lock, one of ours would be in the way of the gateway.
         let state = self.state();
-        state.lock().exists().then(|| InstanceLock::take(&state)).transpose().map_err(|error| error.to_string())
-    }
-
-    /// Ends whoever holds the instance lock and does not answer: a version that hangs before it can.
-    fn clear_the_way(&self) {
-        let state = self.state();
-        if state.lock().exists() && InstanceLock::take(&state).is_err() {
-            end(&holders(&state.lock()));
-        }
+        state.lock().exists().then(|| InstanceLock::take(&state)).transpose().map(drop).map_err(|error| error.to_string())
     }
 
     /// What the gateway says of itself.
@@ -360,17 +245,25 @@ impl Subject {
         self.unit.as_ref().map(|(name, user)| Unit { name: name.clone(), scope: scope(*user) })
     }
 
-    /// The commands with which an operator looks further and starts it by hand.
+    /// The commands with which an operator looks further, and starts it by hand where that is known.
     pub fn by_hand(&self, layout: &Layout) -> Vec<String> {
         match self.unit() {
             Some(unit) => {
                 vec![unit.by_hand("systemctl", "status"), unit.by_hand("journalctl", "-e -u"), unit.by_hand("systemctl", "restart")]
             }
-            None => {
-                let file = self.config.as_ref().map(|file| format!(" --config {}", file.display())).unwrap_or_default();
-                vec![format!("{}{file} {}", layout.current_program().display(), self.arguments.join(" "))]
-            }
+            None => ["check", "status"].map(|words| self.by_version(&layout.current_program(), words)).into(),
         }
+    }
+
+    /// The command that starts this program as this gateway.
+    pub fn start_by_hand(&self, program: &Path) -> String {
+        self.unit().map_or_else(|| self.by_version(program, "run"), |unit| unit.by_hand("systemctl", "start"))
+    }
+
+    /// A command to this gateway by this program, as it is typed.
+    pub fn by_version(&self, program: &Path, words: &str) -> String {
+        let file = self.config.as_ref().map(|file| format!(" --config {}", quoted(&file.display().to_string()))).unwrap_or_default();
+        format!("{}{file} {words}", quoted(&program.display().to_string()))
     }
 }
 
@@ -385,17 +278,18 @@ fn now() -> Duration {
     Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or_default())
 }
 
-/// The file of `--config`, and the other words.
-fn split(words: impl Iterator<Item = String>) -> (Option<PathBuf>, Vec<String>) {
-    let (mut file, mut others, mut words) = (None, Vec::new(), words);
+/// The file of `--config` among the words behind a program.
+fn chosen(words: &[String]) -> Option<PathBuf> {
+    let mut words = words.iter();
+    let mut file = None;
     while let Some(word) = words.next() {
         match word.strip_prefix("--config=") {
             Some(path) => file = Some(path.into()),
             None if word == "--config" => file = words.next().map(PathBuf::from),
-            None => others.push(word),
+            None => {}
         }
     }
-    (file, others)
+    file
 }
 
 #[cfg(test)]
@@ -404,14 +298,29 @@ mod tests {
 
     #[test]
     fn the_configuration_is_told_from_the_other_words() {
-        let check = |words: &str, file: Option<&str>, others: &str| {
-            let (found, left) = split(words.split_whitespace().map(str::to_owned));
-            assert_eq!((found, left.join(" ")), (file.map(PathBuf::from), others.to_owned()), "{words}");
+        let check = |words: &str, file: Option<&str>| {
+            let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
+            assert_eq!(chosen(&words), file.map(PathBuf::from), "{words:?}");
         };
-        check("", None, "");
-        check("run", None, "run");
-        check("--config /a run", Some("/a"), "run");
-        check("run --config=/a --socket /s", Some("/a"), "run --socket /s");
-        check("run --config", None, "run");
+        check("", None);
+        check("run", None);
+        check("--config /a run", Some("/a"));
+        check("run --config=/a --socket /s", Some("/a"));
+        check("run --config", None);
+    }
+
+    /// As 0.1.0 wrote it down, where it cloned a gateway that nobody manages.
+    #[test]
+    fn g26_what_an_older_version_wrote_of_a_gateway_is_understood() {
+        let written = |unit: &str, foreign: bool| {
+            let text = format!(
+                r#"{{"unit":{unit},"config":"/c.toml","arguments":["run"],"directory":"/","owner":[7,8],"state_dir":"/s","sockets":["/s/control.sock"],
+                "foreign":{foreign},"process":{{"variables":{{"A":"b"}},"user":7,"logs":[null,null]}}}}"#
+            );
+            serde_json::from_str::<Subject>(&text).expect("understood")
+        };
+        let subject = written("null", false);
+        assert!(!subject.has_manager() && subject.owner == (7, 8) && subject.config() == Some(Path::new("/c.toml")));
+        assert!(written("null", true).has_manager() && written(r#"["switchboard.service",false]"#, false).has_manager());
     }
 }

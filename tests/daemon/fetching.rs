@@ -109,7 +109,8 @@ fn g26_a_download_that_is_cut_goes_on_where_it_stopped() {
     installed.releases.publish(Next::new("good", "none"));
     installed.releases.break_it(Fault::CutAfter(8 << 20));
     let printed = installed.update(&[]);
-    assert_eq!((printed.code, printed.out.as_str()), (Some(0), "0.2.0 is in place; no gateway runs that could prove it\n"), "{printed:?}");
+    let told = printed.out.starts_with("0.2.0 is in place; no gateway runs that could prove it\nto start it:\n");
+    assert!(printed.code == Some(0) && told, "{printed:?}");
     let ranges = installed.releases.ranges();
     assert!(ranges.first().is_some_and(|first| first == "8388608-") && ranges.len() >= 2, "{ranges:?}");
     installed.is_tidy();

@@ -188,7 +188,7 @@ impl Home {
     }
 
     /// Starts a process and keeps what it says.
-    fn watched(&self, mut command: Command) -> Life<'_> {
+    pub(crate) fn watched(&self, mut command: Command) -> Life<'_> {
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary runs");
         let log = Arc::new(Journal::new(String::new()));

@@ -28,7 +28,8 @@ impl Installed {
     pub(crate) fn new() -> Self {
         let releases = Releases::serve();
         let (source, key) = (releases.address(), releases.public_key());
-        let update = format!("[update]\nsource = \"{source}\"\npublic_key = \"{key}\"\n\n[access]\nallow = [\"*\"]");
+        let update =
+            format!("[update]\nsource = \"{source}\"\npublic_key = \"{key}\"\n\n[restart]\nmode = \"exit\"\n\n[access]\nallow = [\"*\"]");
         let mut home = Home::with_demo(&update);
         let layout = Layout::at(&home.path().join("tree"));
         let program = home.path().join("built");
@@ -105,6 +106,13 @@ impl Installed {
         pids.filter(|pid| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|program| program.starts_with(&root))).collect()
     }
 
+    /// Ends every process of an installed version.
+    pub(crate) fn end_all(&self) {
+        for pid in self.processes() {
+            _ = kill(Pid::from_raw(pid), Signal::SIGKILL); // gone meanwhile: fine
+        }
+    }
+
     /// Nothing of an update is left beside versions and snapshots.
     #[track_caller]
     pub(crate) fn is_tidy(&self) {
@@ -122,18 +130,58 @@ impl Installed {
     }
 }
 
-/// A gateway that the updater started is nobody's child here.
+/// A gateway whose manager is gone is nobody's child here.
 impl Drop for Installed {
     fn drop(&mut self) {
-        for pid in self.processes() {
-            _ = kill(Pid::from_raw(pid), Signal::SIGKILL); // gone meanwhile: fine
-        }
+        self.end_all();
     }
 }
 
-/// One that is ready.
-pub(crate) fn start(installed: &Installed) -> Life<'_> {
-    installed.home.start()
+/// A manager as simple as they come: what ends is started again, but for a stop.
+const SUPERVISOR: &str = "while :; do \"$@\"; code=$?; [ $code = 0 ] && exit; sleep 0.1; done";
+
+/// A gateway whose manager starts it again.
+pub(crate) struct Supervised<'a> {
+    installed: &'a Installed,
+    manager: Option<Life<'a>>,
+}
+
+impl Supervised<'_> {
+    /// Stops it by a command; how it ended.
+    #[track_caller]
+    pub(crate) fn stop(mut self) -> Option<i32> {
+        self.installed.home.done(&["stop"]);
+        self.manager.take().expect("it has run until now").ended()
+    }
+
+    /// Ends both without a word.
+    pub(crate) fn kill(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Supervised<'_> {
+    fn drop(&mut self) {
+        drop(self.manager.take());
+        self.installed.end_all();
+        until("nobody", || self.installed.processes().is_empty().then_some(()));
+    }
+}
+
+/// One that is ready, and has a manager.
+pub(crate) fn start(installed: &Installed) -> Supervised<'_> {
+    start_with(installed, &[])
+}
+
+/// The same, with these variables.
+pub(crate) fn start_with<'a>(installed: &'a Installed, variables: &[(&str, &str)]) -> Supervised<'a> {
+    let mut command = installed.home.command(&["sh", "-c", SUPERVISOR, "manager"], &["run"]);
+    // A bad version may crash often before the good one is back.
+    command.env("SWITCHBOARD__RECOVERY__CRASH_LOOP__STARTS", "0");
+    command.env("SWITCHBOARD__LOG__LEVEL", "debug").envs(variables.iter().copied());
+    let manager = installed.home.watched(command);
+    manager.wait_for("ready instance=");
+    Supervised { installed, manager: Some(manager) }
 }
 
 /// Kills the updater as soon as it has said that it is at `step`.

@@ -1,7 +1,6 @@
 //! `switchboard update` with real versions: proved, kept, undone, and cut anywhere.
 
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Stdio;
 
 use nix::sys::signal::{Signal, kill};
@@ -11,8 +10,8 @@ use switchboard::release::Release;
 use switchboard_actors::ledger::sqlite::SqliteLedger;
 
 use crate::browser::client;
-use crate::gateway::{BACK, Home, RESTARTING, SAVED, is_here, until};
-use crate::installed::{BUILT, Installed, LIMITS, cut, cut_at, start};
+use crate::gateway::{BACK, RESTARTING, SAVED, until};
+use crate::installed::{BUILT, Installed, LIMITS, cut, cut_at, start, start_with};
 use crate::releases::Next;
 use crate::tracer::Tracer;
 
@@ -43,9 +42,8 @@ fn g26_an_update_is_fetched_and_proved_and_can_be_gone_back_on() {
 #[test]
 fn g26_a_version_that_is_not_proved_is_undone() {
     for (nature, change, reason) in [
-        ("crashes at start", "additive", "it ended"),
-        ("crashes at start", "breaking", "it ended"),
-        ("never ready", "none", "no new instance came within 10s"),
+        ("crashes at start", "additive", "no new instance came within 10s"),
+        ("crashes at start", "breaking", "no new instance came within 10s"),
         ("dies soon", "additive", ""),
         ("dies soon", "breaking", ""),
         ("dies serving", "additive", ""),
@@ -64,6 +62,100 @@ fn g26_a_version_that_is_not_proved_is_undone() {
     }
 }
 
+/// We end no process: its manager started it.
+#[test]
+fn g26_a_version_that_hangs_before_it_answers_is_its_managers_to_end() {
+    let installed = Installed::new();
+    let _gateway = start(&installed);
+    let mut said = 0;
+    installed.serves(BUILT, &mut said);
+    installed.releases.publish(Next::new("never ready", "none"));
+    let printed = installed.printed(&["update", "--dwell", "1s", "--start-limit", "3s"]);
+    let told =
+        printed.err.contains("version 0.1.0 should run and is not proved: ") && printed.err.contains("no new instance came within 3s");
+    assert!(printed.code == Some(1) && told, "{printed:?}");
+    assert_eq!((installed.layout.current().as_deref(), installed.processes().len()), (Some(BUILT), 1));
+    installed.end_all();
+    let printed = installed.update(&[]);
+    assert!(printed.code == Some(1) && printed.err.contains("version 0.1.0 is back"), "{printed:?}");
+    installed.serves(BUILT, &mut said);
+    installed.is_tidy();
+}
+
+/// The commands that are told under a heading.
+fn told_to_type(text: &str, heading: &str) -> Vec<String> {
+    let line = text.lines().skip_while(|line| *line != heading).nth(1).unwrap_or_else(|| panic!("{heading:?} in {text}"));
+    line.split_whitespace().map(str::to_owned).collect()
+}
+
+#[test]
+fn g26_whoever_updates_a_gateway_without_a_manager_is_told_what_to_type() {
+    let installed = Installed::new();
+    installed.home.rewrite(&[("mode = \"exit\"", "mode = \"auto\"")]);
+    let _gateway = installed.home.start();
+    let mut said = 0;
+    installed.serves(BUILT, &mut said);
+    let (_, first) = installed.serving().expect("it runs");
+    installed.releases.publish(Next::new("good", "additive"));
+    let printed = installed.update(&[]);
+    let told = printed.out.starts_with("0.2.0 is in place; what runs is what ran before, and no service manager is known");
+    assert!(printed.code == Some(0) && told, "{printed:?}");
+    assert_eq!(installed.serving(), Some((BUILT.to_owned(), first)), "nobody restarted it");
+    installed.is_tidy();
+    // What is told does what is said, as it stands there.
+    let typed = |heading: &str, more: &[&str]| {
+        let words = told_to_type(&printed.out, heading);
+        let mut command = std::process::Command::new(&words[0]);
+        let output = command.args(&words[1..]).args(more).env_clear().env("HOME", installed.home.path()).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{words:?}: {said}");
+        said
+    };
+    typed("to restart it:", &["--dwell", "500ms"]);
+    installed.serves("0.2.0", &mut said);
+    assert!(typed("to see which version runs, and how it is:", &[]).contains("0.2.0"));
+    assert!(typed("to go back to 0.1.0:", &[]).starts_with("0.1.0 is in place; what runs is what ran before"));
+    // A word before it is restarted: nothing but the link has to change.
+    let forward = installed.update(&["--to", "0.2.0"]);
+    assert!(forward.code == Some(0) && forward.out.starts_with("0.2.0 is in place"), "{forward:?}");
+    typed("to go back to 0.1.0:", &[]);
+    typed("to restart it:", &["--dwell", "500ms"]);
+    installed.serves(BUILT, &mut said);
+    installed.is_tidy();
+}
+
+#[test]
+fn g26_an_update_whose_gateway_only_an_older_version_would_start_is_refused_in_words() {
+    let installed = Installed::new();
+    // As 0.1.0 wrote it down before its second proof.
+    let state = installed.home.state().path().display().to_string();
+    let journal = format!(
+        r#"{{"update":{{"plan":{{"from":"0.1.0","to":"0.2.0","change":"readable","before":"well"}},"stage":{{"next":"prove","failed":1}}}},
+        "subject":{{"unit":null,"config":null,"arguments":["run"],"directory":"/","owner":[0,0],"state_dir":"{state}",
+        "sockets":["{state}/control.sock"],"foreign":false,"process":null}},
+        "limits":{{"leave":{{"secs":0,"nanos":0}},"start":{{"secs":60,"nanos":0}},"dwell":{{"secs":5,"nanos":0}}}}}}"#
+    );
+    std::fs::write(installed.layout.root().join("update.json"), &journal).expect("writable");
+    let printed = installed.update(&[]);
+    let who = format!("`{} update`", installed.layout.program(BUILT).display());
+    let told = printed.err.contains("an update from 0.1.0 to 0.2.0 was cut. It was begun by a version that starts such a gateway itself");
+    assert!(printed.code == Some(77) && told && printed.err.contains(&who), "{printed:?}");
+    assert_eq!(std::fs::read_to_string(installed.layout.root().join("update.json")).expect("there"), journal);
+}
+
+#[test]
+fn an_update_reads_a_configuration_that_is_named_relatively() {
+    let installed = Installed::new();
+    start(&installed).kill();
+    installed.releases.publish(Next::new("good", "additive"));
+    let mut update = std::process::Command::new(installed.layout.program(BUILT));
+    update.args(["--config", "config.toml", "update"]).current_dir(installed.home.path()).env_clear().env("HOME", "/nowhere");
+    let output = update.output().expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let config = format!("--config {} run\n", installed.home.config().display());
+    assert!(String::from_utf8_lossy(&output.stdout).contains(&config), "{output:?}");
+}
+
 #[test]
 fn g26_a_version_that_crashes_once_gets_a_second_chance() {
     let installed = Installed::new();
@@ -72,7 +164,7 @@ fn g26_a_version_that_crashes_once_gets_a_second_chance() {
     installed.serves(BUILT, &mut said);
     installed.releases.publish(Next::new("crashes once", "none"));
     let printed = installed.update(&[]);
-    assert!(printed.code == Some(0) && printed.err.contains("proving 0.2.0, once more"), "{printed:?}");
+    assert_eq!(printed.code, Some(0), "{printed:?}");
     installed.serves("0.2.0", &mut said);
 }
 
@@ -187,14 +279,11 @@ fn g26_whoever_goes_on_does_it_as_it_was_begun() {
     let installed = Installed::new();
     let file = format!("{{ file = \"{}/telegram\" }}", installed.home.path().display());
     installed.home.rewrite(&[(&file, "{ env = \"WORD\" }")]);
-    let mut command = installed.home.command(&[], &["run"]);
-    let mut gateway = command.env("WORD", installed.home.telegram.token()).stderr(Stdio::null()).spawn().expect("it runs");
-    until("a gateway that hears", || (installed.home.telegram.polling() > 0).then_some(()));
+    let _gateway = start_with(&installed, &[("WORD", installed.home.telegram.token())]);
     installed.releases.publish(Next::new("good", "none"));
     let mut update = installed.update_command(&["update", "--dwell", "1s", "--start-limit", "10s"]);
     cut_at(update.env("WORD", installed.home.telegram.token()), "switching to 0.2.0");
-    gateway.kill().expect("our child");
-    gateway.wait().expect("our child");
+    installed.end_all();
     // Without the word, and with other wishes.
     let words = ["update", "--to", "0.3.0", "--dwell", "5s"];
     let printed = installed.printed(&words);
@@ -366,35 +455,6 @@ fn g26_a_trial_that_cannot_be_armed_on_a_full_disk_leaves_everything_as_it_was()
 }
 
 #[test]
-fn g26_root_updates_the_gateway_of_another_user_and_loads_nothing_of_theirs() {
-    let installed = Installed::new();
-    if !is_here(rustix::process::geteuid().is_root(), "root, to run a gateway as somebody else") {
-        return;
-    }
-    let (home, user) = (installed.home.path(), 65532);
-    std::fs::set_permissions(home, std::fs::Permissions::from_mode(0o755)).expect("ours");
-    std::fs::create_dir(installed.home.state().path()).expect("ours");
-    std::os::unix::fs::chown(installed.home.state().path(), Some(user), Some(user)).expect("root");
-    let theirs = ["setpriv", "--reuid=65532", "--regid=65532", "--clear-groups", "env", "LD_PRELOAD=/theirs.so"];
-    let gateway = installed.home.launch_under(&theirs, "info");
-    gateway.wait_for("ready instance=");
-    let mut said = 0;
-    installed.serves(BUILT, &mut said);
-    // Whatever the loader has to say stands before what the check says.
-    installed.releases.publish(Next::new("good", "secretly breaking"));
-    let refused = installed.update(&[]);
-    assert!(refused.code == Some(1) && refused.err.contains("exit code 73") && !refused.err.contains("theirs.so"), "{refused:?}");
-    installed.releases.publish(Next::new("good", "additive"));
-    let printed = installed.update(&[]);
-    assert_eq!(printed.code, Some(0), "{printed:?}");
-    installed.serves("0.2.0", &mut said);
-    let [pid] = installed.processes()[..] else { panic!("one gateway runs") };
-    let environment = std::fs::read_to_string(format!("/proc/{pid}/environ")).expect("root");
-    let runs_as = std::fs::metadata(format!("/proc/{pid}/status")).expect("there");
-    assert!(environment.contains("LD_PRELOAD=/theirs.so") && runs_as.uid() == user, "it is as it was");
-}
-
-#[test]
 fn g26_a_gateway_that_does_not_answer_is_not_taken_for_none() {
     let installed = Installed::new();
     start(&installed).kill();
@@ -409,17 +469,6 @@ fn g26_a_gateway_that_does_not_answer_is_not_taken_for_none() {
     let held = InstanceLock::take(&installed.home.state()).expect("nobody runs");
     refused(&format!("another gateway (pid {}, since ", std::process::id()));
     drop(held);
-    // Another configuration, which nobody named.
-    let other = Home::with_demo("");
-    let elsewhere = installed.home.path().join("other.toml");
-    std::fs::copy(other.config(), &elsewhere).expect("writable");
-    let mut command = std::process::Command::new(installed.layout.current_program());
-    command.arg("--config").arg(&elsewhere).arg("run").env_clear().env("HOME", other.path()).stdin(Stdio::null()).stderr(Stdio::null());
-    let mut gateway = command.spawn().expect("it runs");
-    until("the other gateway", || other.status().filter(|status| status["ready"] == true));
-    refused(&format!("a gateway runs from here (pid {})", gateway.id()));
-    gateway.kill().expect("our child");
-    gateway.wait().expect("our child");
     let printed = installed.update(&[]);
     assert!(printed.code == Some(0) && printed.out.starts_with("0.2.0 is in place"), "{printed:?}");
 }
@@ -518,7 +567,7 @@ fn whoever_installs_what_cannot_be_gone_back_from_is_told_so() {
     installed.releases.publish(Next::new("good", "breaking"));
     let printed = installed.update(&[]);
     let kept = installed.home.state().path().join("ledger.sqlite3.update-0.2.0");
-    let told = printed.out.contains("Its first start makes a ledger that 0.1.0 cannot read")
+    let told = printed.out.contains("its first start makes a ledger that 0.1.0 cannot read")
         && printed.out.contains(kept.to_str().expect("UTF-8"));
     assert!(printed.code == Some(0) && told && kept.exists(), "{printed:?}");
 }

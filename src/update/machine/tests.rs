@@ -332,7 +332,9 @@ fn check_end(world: &World, story: &Story, how: &dyn std::fmt::Debug) {
             let ill = matches!(story.before, Before::Ill(_));
             assert!(!world.current_is_new && ill && world.gateway.is_none_or(|life| !life.new), "{story:?} {how:?}");
         }
-        (Some(Outcome::Installed), None) => assert!(world.current_is_new && story.before == Before::Down, "{story:?} {how:?}"),
+        (Some(Outcome::Installed), None) => {
+            assert!(world.current_is_new && matches!(story.before, Before::Down | Before::Unmanaged), "{story:?} {how:?}");
+        }
         (Some(Outcome::Untouched { .. }), None) => assert!(!world.current_is_new, "{story:?} {how:?}"),
         (None, Some(_)) => {
             let allowed = story.nature == Nature::DiesServing || story.old_nature != Nature::Good;
@@ -355,6 +357,7 @@ fn stories() -> Vec<Story> {
     let first = Story::of(Good, Change::Breaking, false);
     stories.push(Story { before: Before::Down, ..first.clone() });
     stories.push(Story { before: Before::Down, change: Change::Readable, ..first.clone() });
+    stories.extend(changes.map(|change| Story { before: Before::Unmanaged, change, ..first.clone() }));
     stories.push(Story { snapshots_fail: true, ..first.clone() });
     for arming in [Arming::LeavesNothing, Arming::LeavesIt] {
         stories.extend([false, true].map(|supervised| Story { arming, supervised, ..first.clone() }));
@@ -406,6 +409,19 @@ fn g26_an_update_that_nobody_cuts() {
     check(DiesServing, Readable, "old");
     // The new version alone can read what has been accepted since: only forward.
     check(DiesServing, Breaking, "stuck");
+}
+
+#[test]
+fn g26_a_gateway_that_nobody_starts_again_runs_on_as_it_is() {
+    for (change, before) in
+        [Change::Readable, Change::Breaking].into_iter().flat_map(|change| [(change, Before::Unmanaged), (change, Before::Down)])
+    {
+        let runs = before == Before::Unmanaged;
+        let story = Story { before, ..Story::of(Nature::CrashesAtStart, change, false) };
+        let world = story.play(&[], Meanwhile::Nothing);
+        assert_eq!((&world.report, world.current_is_new, world.trial), (&Some(Outcome::Installed), true, None), "{story:?}");
+        assert_eq!(world.gateway.map(|life| life.new), runs.then_some(false), "{story:?}");
+    }
 }
 
 #[test]
