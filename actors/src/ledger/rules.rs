@@ -13,6 +13,8 @@
 
 mod intake;
 mod post;
+#[cfg(test)]
+mod tests;
 mod turns;
 
 use super::rows::{Change, InboxState, Rows, Turn};
