@@ -9,6 +9,7 @@ pub mod agents;
 pub mod fault;
 mod fields;
 mod layers;
+pub mod network;
 pub mod secret;
 pub mod sections;
 mod show;
@@ -24,6 +25,7 @@ pub use adapters::{AdapterConfig, AdapterKind};
 pub use agents::AgentConfig;
 pub use fault::{Fault, Faults, Origin};
 pub use layers::Variables;
+pub use network::Network;
 pub use secret::Secret;
 pub use sections::{Control, Http, Log, LogFormat, Restart, RestartMode, Update};
 

@@ -1,49 +1,53 @@
 //! HTTP: probes, figures, and the web chat with its page.
 //!
 //! Handlers decide nothing about messages: they hand them to the hub and pass on what became of them. Who may come in is
-//! [`access`], the end of it all is [`door`]. Nothing but /livez, /readyz and the page's own files answers without the token.
+//! [`access`], the end of it all is [`door`]. Nothing but /livez, /readyz and the page's own files answers without the token. What a
+//! connection may cost, and how many there are, is decided below all that: [`port`].
 
 pub mod access;
 mod chat;
 pub mod door;
 mod events;
 pub mod figures;
+mod framing;
 pub mod health;
 pub mod heart;
+mod link;
 mod page;
+mod peers;
+mod port;
+mod stream;
 
 use std::net::{TcpListener, ToSocketAddrs};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::body::{BoxBody, MessageBody};
-use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
-use actix_web::middleware::{DefaultHeaders, Next, from_fn};
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use actix_web::http::{ConnectionType, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::{HttpResponse, web};
 use switchboard_actors::ids::AdapterName;
 use switchboard_actors::platform::web::Hub;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use crate::config::Http;
+use crate::config::{Http, Network};
 use crate::token::Token;
 use access::Gate;
 use door::Door;
 use health::Vitals;
-use heart::Heart;
+use link::{Answering, Link};
 
-/// Requests in progress end within this many seconds; streams were ended before by the door.
-const FAREWELL: u64 = 2;
-/// Connections beside the event streams at most.
-const OTHER_CONNECTIONS: usize = 256;
+pub use port::serve;
+
 /// JSON may write one byte as six (`\u0000`), and there is a little around the text.
 const JSON_GROWTH: usize = 6;
 const JSON_AROUND: usize = 1024;
-/// No script, style or address but our own; nothing may frame us.
-const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
-                   base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// Says from where a request comes; a script cannot write it (<https://www.w3.org/TR/fetch-metadata/>).
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// What the handlers work with.
 pub struct Front {
@@ -55,6 +59,10 @@ pub struct Front {
     pub vitals: Arc<dyn Vitals>,
     /// Open until the disconnect phase.
     pub door: Door,
+    /// From where the bound on a peer's connections does not hold.
+    proxies: Vec<Network>,
+    /// Probes are answered at an address of their own.
+    probes_apart: bool,
 }
 
 /// What the web chat works with.
@@ -86,19 +94,25 @@ impl Chat {
             message_bytes: message_bytes as usize,
         }
     }
+
+    /// The longest body that a message may come in.
+    fn body_bytes(&self) -> usize {
+        self.message_bytes * JSON_GROWTH + JSON_AROUND
+    }
 }
 
 impl Front {
     /// A front as configured.
     pub fn new(http: &Http, token: &Token, chat: Option<Chat>, vitals: Arc<dyn Vitals>, door: Door) -> Self {
-        Self { gate: Gate::new(http, token), chat, vitals, door }
+        Self { gate: Gate::new(http, token), chat, vitals, door, proxies: http.proxies.clone(), probes_apart: !http.probes.is_empty() }
     }
 }
 
 /// The address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("http.listen = {listen:?}: {source}. {}", remedy(.source))]
+#[error("{key} = {listen:?}: {source}. {}", remedy(.source))]
 pub struct BindError {
+    key: &'static str,
     listen: String,
     source: std::io::Error,
 }
@@ -111,75 +125,61 @@ fn remedy(error: &std::io::Error) -> &'static str {
     }
 }
 
-/// Listens on every address of `listen` (`localhost` may be two).
+/// Listens on every address of `listen` (`localhost` may be two), which stands at `key`.
 ///
 /// # Errors
 /// When one of them cannot be had.
-pub fn bind(listen: &str) -> Result<Vec<TcpListener>, BindError> {
-    let broken = |source| BindError { listen: listen.to_owned(), source };
+pub fn bind(key: &'static str, listen: &str) -> Result<Vec<TcpListener>, BindError> {
+    let broken = |source| BindError { key, listen: listen.to_owned(), source };
     let addresses: Vec<_> = listen.to_socket_addrs().map_err(broken)?.collect();
     addresses.into_iter().map(|address| TcpListener::bind(address).map_err(broken)).collect()
 }
 
-/// Serves until the server is stopped, and shows that it does by its `heart`. It hears no signals: the shutdown plan is not its business.
-///
-/// # Errors
-/// When a listener cannot be used.
-pub fn serve(front: Arc<Front>, listeners: Vec<TcpListener>, heart: Heart) -> std::io::Result<Server> {
-    let front = web::Data::from(front);
-    let message_bytes = front.chat.as_ref().map_or(0, |chat| chat.message_bytes);
-    let streams = front.chat.as_ref().map_or(0, |chat| chat.streams.available_permits());
-    let app = move || {
-        // This is called on the arbiter that is to be measured, again for each address and by a worker that takes another's place.
-        actix_rt::spawn(heart.clone().beat());
-        App::new()
-            .app_data(front.clone())
-            .app_data(json_limit(message_bytes * JSON_GROWTH + JSON_AROUND))
-            .wrap(from_fn(guard))
-            .wrap(
-                DefaultHeaders::new()
-                    .add((CONTENT_SECURITY_POLICY, CSP))
-                    .add((X_CONTENT_TYPE_OPTIONS, "nosniff"))
-                    .add((REFERRER_POLICY, "no-referrer")),
-            )
-            .configure(health::routes)
-            .configure(page::routes)
-            .configure(chat::routes)
-            .configure(events::routes)
-            .default_service(web::to(async || refuse(StatusCode::NOT_FOUND, "there is nothing here")))
-    };
-    let server = HttpServer::new(app).disable_signals().workers(1).max_connections(streams + OTHER_CONNECTIONS).shutdown_timeout(FAREWELL);
-    Ok(listeners.into_iter().try_fold(server, HttpServer::listen)?.run())
+/// What asks how we are.
+fn is_probe(path: &str) -> bool {
+    matches!(path, "/livez" | "/readyz")
 }
 
-/// What every request but a probe must pass: an open door and an allowed Host.
+/// What every request passes, and every answer.
 async fn guard(
     front: web::Data<Front>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    let probe = matches!(request.path(), "/livez" | "/readyz");
-    if !probe && front.door.is_closed() {
-        return Ok(request.into_response(later("the gateway is going down", door::RETRY_AFTER)));
+    let link = request.conn_data::<Rc<Link>>().cloned();
+    let answering = Answering::over(link.clone());
+    let mut response = match stopped_at_the_door(&front, &request) {
+        Some(refusal) => request.into_response(refusal),
+        None => next.call(request).await?.map_into_boxed_body(),
+    };
+    if link.is_some_and(|link| link.is_last()) {
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
-    if !probe && let Err(denied) = front.gate.host(request.headers()) {
-        return Ok(request.into_response(denied.response()));
+    // Whoever wants a thing kept says so.
+    if !response.headers().contains_key(CACHE_CONTROL) {
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    Ok(next.call(request).await?.map_into_boxed_body())
+    Ok(response.map_body(|_, body| answering.with(body)))
 }
 
-fn json_limit(bytes: usize) -> web::JsonConfig {
-    web::JsonConfig::default().limit(bytes).error_handler(|error, _| {
-        use actix_web::error::JsonPayloadError;
-        let response = match &error {
-            JsonPayloadError::Overflow { .. } | JsonPayloadError::OverflowKnownLength { .. } => {
-                refuse(StatusCode::PAYLOAD_TOO_LARGE, "the message is too large")
-            }
-            JsonPayloadError::ContentType => refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "write Content-Type: application/json"),
-            error => refuse(StatusCode::BAD_REQUEST, &format!("the JSON cannot be understood: {error}")),
-        };
-        actix_web::error::InternalError::from_response(error, response).into()
-    })
+/// All but probes need an open door and an allowed Host, and what is not the page must not be asked for by another site's page.
+fn stopped_at_the_door(front: &Front, request: &ServiceRequest) -> Option<HttpResponse> {
+    if is_probe(request.path()) {
+        return None;
+    }
+    if front.door.is_closed() {
+        return Some(later("the gateway is going down", door::RETRY_AFTER));
+    }
+    if let Err(denied) = front.gate.host(request.headers()) {
+        return Some(denied.response());
+    }
+    let foreign = !page::is_file(request.path()) && is_foreign(request.headers());
+    foreign.then(|| refuse(StatusCode::FORBIDDEN, "this may not be asked for by the page of another site"))
+}
+
+/// Whether a browser says that another site's page asks. What is typed by a person comes from none; old browsers and programs say nothing.
+fn is_foreign(headers: &HeaderMap) -> bool {
+    headers.get(SEC_FETCH_SITE).is_some_and(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"))
 }
 
 /// An error as JSON.

@@ -30,7 +30,7 @@ use switchboard_actors::shutdown::ShutdownKind;
 use switchboard_actors::supervisor::{Place, Ports, Supervisor};
 use tokio::sync::mpsc;
 
-use crate::activation;
+use crate::activation::{self, Held, Purpose};
 use crate::config::{Config, RestartMode, Surroundings};
 use crate::control::server::Socket;
 use crate::exit::Exit;
@@ -150,7 +150,10 @@ struct Life {
     ledger_id: uuid::Uuid,
     remains: Option<Remains>,
     scribe: Scribe,
+    /// Where the page is.
     listeners: Vec<TcpListener>,
+    /// Where probes are alone; none: where the page is.
+    probes: Vec<TcpListener>,
     token: Token,
     watchdog: Watchdog,
     intent: Intent,
@@ -163,11 +166,12 @@ impl Life {
         let broken = |what: &'static str| move |error: std::io::Error| Fault(Exit::GaveUp, format!("{what}: {error}"));
         let handed = Handover::take(&around.variables);
         // Those of the service manager are ours as well, but an image in place has them already.
-        let held = if handed.is_none() { activation::take(&config.http.listen) } else { None };
+        let (listen, probes) = (&*config.http.listen, &*config.http.probes);
+        let held = if handed.is_none() { activation::take(listen, probes) } else { Held::default() };
         let state = StateDir::open(&config.state_dir).map_err(|error| state_fault(&error))?;
         // The image before may have been configured otherwise: its lock is of its directory, its sockets of its addresses.
-        let (lock, listeners) = handed.map_or((None, None), |Handover { lock, listeners }| {
-            (Some(lock).filter(|lock| lock.is_of(&state)), activation::as_configured(listeners, &config.http.listen))
+        let (lock, held) = handed.map_or((None, held), |Handover { lock, listeners }| {
+            (Some(lock).filter(|lock| lock.is_of(&state)), activation::as_configured(listeners, listen, probes))
         });
         let lock = lock.map_or_else(|| InstanceLock::take(&state), Ok).map_err(|error| state_fault(&error))?;
         let (mut ledger, on_trial): (Box<dyn Ledger>, _) = match config.settings.ledger.engine {
@@ -184,14 +188,8 @@ impl Life {
             Ok(_) => uuid::Uuid::nil(),
             Err(fault) => return Err(state_fault(&fault)),
         };
-        let listeners = match listeners.or(held) {
-            Some(listeners) => listeners,
-            None => {
-                let listeners = http::bind(&config.http.listen).map_err(|error| Fault(Exit::GaveUp, error.to_string()))?;
-                activation::keep(&listeners);
-                listeners
-            }
-        };
+        let listeners = listening(Purpose::Page, held.page, listen)?;
+        let probes = if probes.is_empty() { Vec::new() } else { listening(Purpose::Probes, held.probes, probes)? };
         // A trial lives on a copy: the life before is for whoever comes after it.
         let keeps = config.settings.ledger.engine == Engine::Sqlite && on_trial.is_none();
         let remains = keeps.then(|| scribe::read(&state)).flatten();
@@ -221,6 +219,7 @@ impl Life {
             remains,
             scribe,
             listeners,
+            probes,
             token,
             watchdog,
             intent,
@@ -268,13 +267,14 @@ impl Life {
             remains,
             scribe,
             listeners,
+            probes,
             token,
             watchdog,
             intent,
             signals,
         } = self;
         let config = in_force.now();
-        let kept = listeners.iter().map(TcpListener::try_clone).collect::<Result<Vec<_>, _>>();
+        let kept = listeners.iter().chain(&probes).map(TcpListener::try_clone).collect::<Result<Vec<_>, _>>();
         let kept = kept.map_err(|error| Fault(Exit::GaveUp, format!("http.listen: the socket cannot be kept for a restart: {error}")))?;
         let log = Arc::new(LedgerLog::default());
         let workshop = Workshop::open(log.clone()).map_err(|reason| Fault(Exit::GaveUp, reason))?;
@@ -320,7 +320,8 @@ impl Life {
         let chat =
             parts.web.map(|(name, hub): (_, Hub)| Chat::new(hub, name, ledger_id, &config.http, config.settings.session.message_bytes));
         let front = Arc::new(Front::new(&config.http, &token, chat, Arc::new(pulse.clone()), door.clone()));
-        let server = http::serve(front, listeners, heart).map_err(|error| Fault(Exit::GaveUp, format!("http.listen: {error}")))?;
+        let server =
+            http::serve(&front, listeners, probes, &heart).map_err(|error| Fault(Exit::GaveUp, format!("http.listen: {error}")))?;
         let server_handle = server.handle();
         let server = actix_rt::spawn(server);
         let service = Service::of_process(on_trial.is_some());
@@ -387,4 +388,14 @@ impl Life {
             Err(reason) => Err(Fault(Exit::GaveUp, reason)),
         }
     }
+}
+
+/// What is held already, else sockets of our own, which the service manager is left a copy of.
+fn listening(purpose: Purpose, held: Option<Vec<TcpListener>>, listen: &str) -> Result<Vec<TcpListener>, Fault> {
+    if let Some(listeners) = held {
+        return Ok(listeners);
+    }
+    let listeners = http::bind(purpose.key(), listen).map_err(|error| Fault(Exit::GaveUp, error.to_string()))?;
+    activation::keep(purpose, &listeners);
+    Ok(listeners)
 }

@@ -22,6 +22,8 @@ mod deploying;
 mod disks;
 #[path = "daemon/fetching.rs"]
 mod fetching;
+#[path = "daemon/flooding.rs"]
+mod flooding;
 #[path = "daemon/fuzzing.rs"]
 mod fuzzing;
 #[path = "daemon/gateway.rs"]

@@ -11,6 +11,7 @@ use switchboard_actors::settings::{DEFAULTS, Settings, span};
 
 use super::fault::{Fault, did_you_mean};
 use super::layers::{Merged, OPEN};
+use super::network::Network;
 
 /// Values that may be zero and mean something then.
 const MAY_BE_ZERO: [&str; 7] = [
@@ -49,8 +50,12 @@ pub struct Daemon {
 pub struct Http {
     /// Host and port to listen on.
     pub listen: String,
+    /// Host and port on which probes are answered instead; empty: on those of `listen`.
+    pub probes: String,
     /// Further Host names under which browsers may reach it.
     pub hosts: Vec<String>,
+    /// From where many people come over one address: the bound on a stranger's connections does not hold there.
+    pub proxies: Vec<Network>,
     /// Pages that watch at the same time at most.
     pub streams: u32,
     /// Messages from pages that wait to be taken in at most.
@@ -76,7 +81,7 @@ impl Http {
 
     /// The port of `listen`.
     pub fn port(&self) -> Option<u16> {
-        self.listen.rsplit_once(':')?.1.parse().ok()
+        port(&self.listen)
     }
 
     /// Listening everywhere without a name means that no browser elsewhere can get in.
@@ -87,6 +92,10 @@ impl Http {
                 .into()
         })
     }
+}
+
+fn port(listen: &str) -> Option<u16> {
+    listen.rsplit_once(':')?.1.parse().ok()
 }
 
 /// What is logged, and how.
@@ -253,7 +262,8 @@ fn zeros(name: &str, value: &toml::Value, merged: &Merged, faults: &mut Vec<Faul
         _ => false,
     };
     // "0" is a duration for humantime and a text for everybody else.
-    let is_text = name.starts_with("texts.") || matches!(name, "state_dir" | "control.socket" | "http.listen" | "log.level");
+    let is_text =
+        name.starts_with("texts.") || matches!(name, "state_dir" | "control.socket" | "http.listen" | "http.probes" | "log.level");
     if zero && !is_text && !MAY_BE_ZERO.contains(&name) {
         faults.push(Fault::new(merged.origin(name), name, "is zero", "Write more than nothing, or leave it out for the default"));
     }
@@ -307,6 +317,12 @@ fn places(daemon: &Daemon, merged: &Merged, faults: &mut Vec<Fault>) {
     let port = daemon.http.port();
     if daemon.http.host().is_empty() || daemon.http.host().contains(char::is_whitespace) || port.is_none() {
         refuse("http.listen", format!("{:?} is not host:port", daemon.http.listen), "Write for example \"127.0.0.1:7878\"");
+    }
+    let probes = &daemon.http.probes;
+    if !probes.is_empty() && (probes.starts_with(':') || probes.contains(char::is_whitespace) || self::port(probes).is_none()) {
+        refuse("http.probes", format!("{probes:?} is not host:port"), "Write for example \"0.0.0.0:7879\", or \"\" for http.listen's own");
+    } else if probes == &daemon.http.listen {
+        refuse("http.probes", "is the address of http.listen".into(), "Write \"\" to have probes answered there, or another address");
     }
     for host in &daemon.http.hosts {
         if host.is_empty() || host.contains(['/', ' ', '@', '*']) {

@@ -134,6 +134,9 @@ fn bounds_beyond_the_types() {
     check("[http]\nlisten = \"localhost:99999\"", &[], &[&["http.listen", "host:port"]]);
     check("state_dir = \"~/state\"", &[], &[&["state_dir", "beginning with /"]]);
     check("[http]\nhosts = [\"https://x/\"]", &[], &[&["http.hosts", "not a host name"]]);
+    check("[http]\nprobes = \"7879\"", &[], &[&["http.probes", "host:port"]]);
+    check("[http]\nprobes = \"127.0.0.1:7878\"", &[], &[&["http.probes", "the address of http.listen"]]);
+    check("[http]\nproxies = [\"10.0.0.0/33\"]", &[], &[&["http.proxies", "10.0.0.0/33", "no address or network"]]);
     check("[log]\nlevel = \"loud=what\"", &[], &[&["log.level", "not a filter"]]);
     check("[outbox]\nretry_first = \"1h\"", &[], &[&["outbox.retry_first", "outbox.retry_most"]]);
     check("[recovery]\ncrash_loop = { starts = 0, within = \"5m\" }", &[], &[]);

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{HeaderValue, SET_COOKIE};
-use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
+use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, SET_COOKIE};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use switchboard_actors::ids::{DeliveryId, MessageId};
@@ -14,6 +14,7 @@ use switchboard_actors::platform::{Content, Inbound, Said, Sender, Taken};
 use uuid::Uuid;
 
 use super::access::Caller;
+use super::link::{Link, UNASKED_BODY};
 use super::{Front, later, refuse};
 
 /// A body must be there within this time.
@@ -42,13 +43,35 @@ pub(super) fn closed() -> HttpResponse {
     refuse(StatusCode::NOT_FOUND, "the web adapter is not enabled; see [adapters.web]")
 }
 
-/// What a request says, once it is known who asks: nobody else has a body read, or may take their time with it.
-async fn body<T: DeserializeOwned + 'static>(request: &HttpRequest, payload: web::Payload) -> Result<T, HttpResponse> {
-    match tokio::time::timeout(BODY_LIMIT, web::Json::<T>::from_request(request, &mut payload.into_inner())).await {
-        Ok(Ok(body)) => Ok(body.into_inner()),
-        Ok(Err(error)) => Err(error.error_response()),
-        Err(_) => Err(refuse(StatusCode::REQUEST_TIMEOUT, "the message did not arrive in time; send it again under the same id")),
+/// What a stranger says: no more than is read of anybody.
+async fn body<T: DeserializeOwned>(request: &HttpRequest, payload: web::Payload) -> Result<T, HttpResponse> {
+    body_within(request, payload, UNASKED_BODY).await
+}
+
+/// What a request says in `most` bytes, once it is known who asks: nobody else has more of a body read, or may take their time with it.
+async fn body_within<T: DeserializeOwned>(request: &HttpRequest, payload: web::Payload, most: usize) -> Result<T, HttpResponse> {
+    let too_large = || refuse(StatusCode::PAYLOAD_TOO_LARGE, "the message is too large");
+    if !is_json(request) {
+        return Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "write Content-Type: application/json"));
     }
+    let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if length.is_some_and(|length| length > most) {
+        return Err(too_large());
+    }
+    Link::read_body(request, most);
+    let bytes = match tokio::time::timeout(BODY_LIMIT, payload.to_bytes_limited(most)).await {
+        Ok(Ok(Ok(bytes))) => bytes,
+        Ok(Ok(Err(error))) => return Err(refuse(StatusCode::BAD_REQUEST, &format!("the message did not arrive whole: {error}"))),
+        Ok(Err(_)) => return Err(too_large()),
+        Err(_) => return Err(refuse(StatusCode::REQUEST_TIMEOUT, "the message did not arrive in time; send it again under the same id")),
+    };
+    serde_json::from_slice(&bytes).map_err(|error| refuse(StatusCode::BAD_REQUEST, &format!("the JSON cannot be understood: {error}")))
+}
+
+/// A form of another site's page cannot say so without asking first.
+fn is_json(request: &HttpRequest) -> bool {
+    let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
 async fn enter(front: web::Data<Front>, request: HttpRequest, payload: web::Payload) -> HttpResponse {
@@ -87,7 +110,7 @@ async fn say(front: web::Data<Front>, request: HttpRequest, payload: web::Payloa
         (_, None) => return closed(),
         (Ok(caller), Some(chat)) => (caller, chat),
     };
-    let Words { id, text } = match body(&request, payload).await {
+    let Words { id, text } = match body_within(&request, payload, chat.body_bytes()).await {
         Ok(words) => words,
         Err(refused) => return refused,
     };

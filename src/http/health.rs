@@ -44,7 +44,11 @@ impl Part {
 }
 
 pub(super) fn routes(app: &mut web::ServiceConfig) {
-    app.route("/livez", web::get().to(livez)).route("/readyz", web::get().to(readyz)).route("/metrics", web::get().to(metrics));
+    app.route("/metrics", web::get().to(metrics));
+}
+
+pub(super) fn probes(app: &mut web::ServiceConfig) {
+    app.route("/livez", web::get().to(livez)).route("/readyz", web::get().to(readyz));
 }
 
 async fn livez(front: web::Data<Front>) -> HttpResponse {
@@ -70,7 +74,5 @@ async fn metrics(front: web::Data<Front>, request: HttpRequest) -> HttpResponse 
 fn probe(word: &str, parts: Vec<Part>) -> HttpResponse {
     let troubled: Vec<Part> = parts.into_iter().filter(|part| part.trouble.is_some()).collect();
     let status = if troubled.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    HttpResponse::build(status)
-        .insert_header(("cache-control", "no-store"))
-        .json(serde_json::json!({ word: troubled.is_empty(), "troubled": troubled }))
+    HttpResponse::build(status).json(serde_json::json!({ word: troubled.is_empty(), "troubled": troubled }))
 }

@@ -9,12 +9,24 @@ const OUTBOX: &str = include_str!("outbox.js");
 const JS: &str = include_str!("page.js");
 const ICON: &str = include_str!("icon.svg");
 
+/// The path of each, its kind and its text.
+const FILES: [(&str, &str, &str); 5] = [
+    ("/", "text/html; charset=utf-8", HTML),
+    ("/page.css", "text/css; charset=utf-8", CSS),
+    ("/outbox.js", "text/javascript; charset=utf-8", OUTBOX),
+    ("/page.js", "text/javascript; charset=utf-8", JS),
+    ("/icon.svg", "image/svg+xml", ICON),
+];
+
 pub(super) fn routes(app: &mut web::ServiceConfig) {
-    app.route("/", web::get().to(async || file("text/html; charset=utf-8", HTML)))
-        .route("/page.css", web::get().to(async || file("text/css; charset=utf-8", CSS)))
-        .route("/outbox.js", web::get().to(async || file("text/javascript; charset=utf-8", OUTBOX)))
-        .route("/page.js", web::get().to(async || file("text/javascript; charset=utf-8", JS)))
-        .route("/icon.svg", web::get().to(async || file("image/svg+xml", ICON)));
+    for (path, kind, text) in FILES {
+        app.route(path, web::get().to(async move || file(kind, text)));
+    }
+}
+
+/// Whether one of them is there.
+pub(super) fn is_file(path: &str) -> bool {
+    FILES.iter().any(|(file, ..)| *file == path)
 }
 
 /// Asked for anew each time: after an update, page and gateway must be of the same version.

@@ -94,7 +94,7 @@ impl Edge {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let state = StateDir::open(dir.path()).expect("ours");
         let token = Token::open(&state).expect("writable");
-        let listeners = http::bind("127.0.0.1:0").expect("a free port");
+        let listeners = http::bind("http.listen", "127.0.0.1:0").expect("a free port");
         let address = listeners[0].local_addr().expect("bound");
         let mut around = Surroundings::default();
         around.variables.insert("HOME".into(), "/nowhere".into());
@@ -108,7 +108,7 @@ impl Edge {
         let chat = Chat::new(hub.clone(), adapter, ledger, &config.http, config.settings.session.message_bytes);
         let door = Door::default();
         let front = Front::new(&config.http, &token, Some(chat), vitals, door.clone());
-        let server = http::serve(Arc::new(front), listeners, Heart::default()).expect("listeners of ours");
+        let server = http::serve(&Arc::new(front), listeners, Vec::new(), &Heart::default()).expect("listeners of ours");
         let handle = server.handle();
         actix_rt::spawn(server);
         Self { address, token, door, hub, rooms, ledger, server: handle, _dir: dir }
