@@ -1,6 +1,6 @@
 //! The target of what an update reads, for the fuzzer and for `tests/daemon/fuzzing.rs`: a release's manifest, and the journal of an update that was cut.
 
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -37,17 +37,28 @@ fn one_release(bytes: &[u8]) {
     }
 }
 
+thread_local! {
+    /// A directory and its journal, one per thread (a fuzzer has one, a test binary many), and open for good: a process that another test starts holds
+    /// our descriptors until it is executed, and with them a lock that we would have let go of.
+    static JOURNAL: (PathBuf, Journal) = {
+        static PLACE: OnceLock<TempDir> = OnceLock::new();
+        let place = PLACE.get_or_init(|| {
+            let memory = Path::new("/dev/shm");
+            if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() }.expect("a temporary directory")
+        });
+        let root = place.path().join(format!("{:?}", std::thread::current().id()));
+        std::fs::create_dir_all(&root).expect("a temporary directory");
+        let journal = Journal::open(&root).expect("nobody else is in it");
+        (root, journal)
+    };
+}
+
 fn one_journal(bytes: &[u8]) {
-    static PLACE: OnceLock<TempDir> = OnceLock::new();
-    let place = PLACE.get_or_init(|| {
-        let memory = Path::new("/dev/shm");
-        if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() }.expect("a temporary directory")
-    });
-    // One directory per thread: a fuzzer has one, a test binary many.
-    let root = place.path().join(format!("{:?}", std::thread::current().id()));
-    std::fs::create_dir_all(&root).expect("a temporary directory");
+    JOURNAL.with(|(root, journal)| one_journal_in(root, journal, bytes));
+}
+
+fn one_journal_in(root: &Path, journal: &Journal, bytes: &[u8]) {
     let write = |bytes: &[u8]| std::fs::write(root.join("update.json"), bytes).expect("a temporary file");
-    let journal = Journal::open(&root).expect("nobody has it");
     write(bytes);
     let Ok(Some(entry)) = journal.read() else { return };
     write(torn(bytes));
@@ -57,7 +68,7 @@ fn one_journal(bytes: &[u8]) {
     assert_eq!((&again.update, again.limits), (&entry.update, entry.limits));
     stays_in_its_folder(&entry.update.plan.from.to_string());
     stays_in_its_folder(&entry.update.plan.to.to_string());
-    assert!(!entry.subject.in_words().is_empty() && !entry.subject.by_hand(&Layout::at(&root)).is_empty());
+    assert!(!entry.subject.in_words().is_empty() && !entry.subject.by_hand(&Layout::at(root)).is_empty());
     comes_to_an_end(entry.update.clone(), &Event::Done);
     comes_to_an_end(entry.update, &Event::Failed("it is broken".into()));
 }

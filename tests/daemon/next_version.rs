@@ -102,8 +102,10 @@ fn crashed_before(config: &Config) -> bool {
     std::fs::File::create_new(config.state_dir.join("crashed")).is_err()
 }
 
-/// Dies of itself, as of a fault that takes a while to show.
+/// Dies of itself, as of a fault that takes a while to show. Signals are for the gateway: a thread that is there before it, and does not block them,
+/// would be where the system delivers one, which ends the process.
 fn die_after(time: Duration) {
+    switchboard::signals::block().expect("the system lets every thread do that");
     std::thread::spawn(move || {
         std::thread::sleep(time);
         std::process::abort();
