@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes a release that `switchboard update` can fetch: the programs, manifest.json with their checksums, and its signature.
+# Makes a release that `switchboard update` can fetch: the programs, manifest.json with their checksums, and its signature; and beside them a list of
+# what the programs are made of (an SBOM), whose checksum is signed too.
 #
 #   cargo build --release --locked
 #   minisign -G -p switchboard.pub -s switchboard.key        once; the second line of the .pub file is update.public_key
@@ -11,6 +12,8 @@
 # A manifest is believed for RELEASE_DAYS days (180): so long can whoever stands between hold back what is newer. Run this again with the same
 # programs to make a new one before that. To change the key: tell everybody the new one, as update.next_public_key; sign with it; when nobody needs
 # the old one any more, the new one is update.public_key.
+#
+# The list is by cargo-cyclonedx (cargo install --locked cargo-cyclonedx), from Cargo.lock as it stands here; without it there is none, which is said.
 set -euo pipefail
 
 if [ $# -lt 3 ]; then
@@ -45,12 +48,27 @@ for pair in "$@"; do
     { \"target\": \"$target\", \"url\": \"$name\", \"sha256\": \"$sum\", \"size\": $size }"
 done
 
+# cargo-cyclonedx writes beside every Cargo.toml: a copy of what it reads takes that.
+sbom='' here=$(cd "$(dirname "$0")/.." && pwd) name=switchboard-$version.cdx.json
+if cargo cyclonedx --version >/dev/null 2>&1; then
+  work=$(mktemp -d)
+  trap 'rm -rf "$work"' EXIT
+  (cd "$here" && tar --create --exclude=./target --exclude=./.git --exclude=./fuzz .) | tar --extract --directory "$work"
+  (cd "$work" && cargo cyclonedx --quiet --format json --override-filename sbom) >&2
+  sed "s|file://$work|file:///switchboard|g" "$work/sbom.json" > "$out/$name"
+  sbom="
+  \"sbom\": { \"url\": \"$name\", \"sha256\": \"$(sha256sum "$out/$name" | cut -d' ' -f1)\" },"
+else
+  rm -f "$out/$name"
+  echo "release.sh: cargo-cyclonedx is not here: the release says nothing of what its programs are made of" >&2
+fi
+
 expires=$(date --utc --date="+${RELEASE_DAYS:-180} days" +%Y-%m-%dT%H:%M:%SZ)
 cat > "$out/manifest.json" <<JSON
 {
   "version": "$version",
   "oldest_reader": $reader,
-  "expires": "$expires",
+  "expires": "$expires",$sbom
   "artifacts": [$artifacts
   ]
 }

@@ -13,7 +13,7 @@ use switchboard::update::manifest::TARGET;
 use crate::disks::{Mount, fill};
 use crate::gateway::{Home, is_here, until};
 use crate::installed::{BUILT, Installed, start};
-use crate::releases::{EXPIRES, Fault, Next};
+use crate::releases::{EXPIRES, Fault, Next, sum};
 use crate::tracer::have;
 
 #[test]
@@ -231,6 +231,12 @@ fn the_script_makes_a_release_that_is_believed() {
         installed.releases.sign_in(&out, &text);
     } else {
         assert!(output.status.success(), "{said}");
+    }
+    let manifest: Value = serde_json::from_slice(&std::fs::read(out.join("manifest.json")).expect("made")).expect("JSON");
+    match manifest["sbom"]["url"].as_str() {
+        // What the programs are made of is signed as they are.
+        Some(name) => assert_eq!(sum(&std::fs::read(out.join(name)).expect("made")), manifest["sbom"]["sha256"]),
+        None => assert!(said.contains("cargo-cyclonedx is not here: the release says nothing of what its programs are made of"), "{said}"),
     }
     let printed = installed.update(&["--from", out.join("manifest.json").to_str().expect("UTF-8")]);
     assert!(printed.code == Some(0) && printed.out.starts_with("0.2.0 is in place"), "{printed:?}");

@@ -80,7 +80,7 @@ pub(crate) fn small(program: &Path) -> Vec<u8> {
 }
 
 /// The SHA-256 of these bytes, in hexadecimal.
-fn sum(bytes: &[u8]) -> String {
+pub(crate) fn sum(bytes: &[u8]) -> String {
     digest(&SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
