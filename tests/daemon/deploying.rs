@@ -9,6 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use switchboard_actors::settings::Settings;
 
+use crate::browser::client;
 use crate::gateway::{Home, Life, is_here, until};
 
 fn files(under: &Path, found: &mut Vec<PathBuf>) {
@@ -109,14 +110,19 @@ fn the_image_and_the_cluster_run_it_as_nobody_and_look_where_it_answers() {
     assert_eq!(line("ENTRYPOINT "), r#"["/usr/bin/switchboard"]"#);
     assert!(line("HEALTHCHECK ").ends_with(r#"CMD ["/usr/bin/switchboard", "status"]"#) && line("STOPSIGNAL ") == "SIGTERM");
     assert!(image.contains("ENV STATE_DIRECTORY=/var/lib/switchboard ") && image.contains("VOLUME /var/lib/switchboard\n"));
+    // Where nobody is but the kubelet: what floods the page's port holds up no probe.
     let home = Home::with_demo("");
+    let place = format!("127.0.0.1:{}", home.another_port());
+    home.rewrite(&[("http.listen", &format!("http.probes = \"{place}\"\nhttp.listen"))]);
     let _gateway = home.start();
     let cluster = shipped("kubernetes/switchboard.yaml");
-    let probes: Vec<&str> = cluster.split("httpGet: { path: ").skip(1).filter_map(|rest| rest.split(',').next()).collect();
+    let probes: Vec<&str> = cluster.split("httpGet: { path: ").skip(1).filter_map(|rest| rest.split(" }").next()).collect();
     assert_eq!(probes.len(), 3, "{probes:?}");
-    for path in probes {
-        assert_eq!(home.get(path).map(|(status, _)| status), Some(200), "{path}");
+    for probe in probes {
+        let path = probe.strip_suffix(", port: probes").unwrap_or_else(|| panic!("{probe} is not at the port for probes"));
+        assert_eq!(home.sent(client().get(format!("http://{place}{path}"))), 200, "{path}");
     }
+    assert_eq!(in_cluster("http.probes = \"0.0.0.0:").trim_matches('"'), in_cluster("name: probes, containerPort: "));
 }
 
 /// The value behind a word in the manifest of the cluster.
