@@ -16,6 +16,7 @@ mod link;
 mod page;
 mod peers;
 mod port;
+mod replay;
 mod stream;
 
 use std::net::{TcpListener, ToSocketAddrs};

@@ -22,7 +22,7 @@ pub mod writer;
 pub use post::{Fate, NoticeKind, OutboxRow, OutboxState, What, Word};
 pub use questions::{
     CutTurn, InstanceFacts, Knowledge, LedgerFacts, LeftChild, OpenCommand, OpenRequest, OpenWork, PairRow, Paired, Question, RoomLine,
-    SessionView, TurnRow, WaitingSession,
+    SessionView, Span, TurnRow, WaitingSession,
 };
 pub use steps::{Accept, Accepted, Born, Clear, Done, Ending, PairCode, Request, Settle, Step};
 pub use turn::{End, Finish, Resume, Start, Started, Take, TurnState};

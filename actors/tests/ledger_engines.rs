@@ -17,7 +17,7 @@ use switchboard_actors::ledger::memory::MemoryLedger;
 use switchboard_actors::ledger::sqlite::SqliteLedger;
 use switchboard_actors::ledger::{
     Accept, Accepted, Born, Clear, Done, End, Ending, Fate, Finish, Knowledge, Ledger, NoticeKind, OutboxRow, OutboxState, PairCode,
-    Question, Request, Resume, Settle, Start, Step, Take, What, Word,
+    Question, Request, Resume, Settle, Span, Start, Step, Take, What, Word,
 };
 use switchboard_actors::shutdown::{Phase, ShutdownKind};
 use uuid::Uuid;
@@ -313,7 +313,9 @@ fn questions(now: Wall) -> Vec<Question> {
         let here = session(dice);
         let moved = SessionKey { chat: ChatId { adapter: adapter(2), ..here.chat.clone() }, ..here.clone() };
         for session in [here, moved] {
-            questions.push(Question::Room { chat: session.chat.clone(), after: Seq(u64::from(dice) * 2), most: u32::from(dice) * 4 });
+            let (after, before) = (Seq(u64::from(dice) * 2), (dice > 5).then_some(Seq(u64::from(dice) * 20)));
+            let span = Span { after, before, most: u32::from(dice) * 4, bytes: u32::from(dice) * 16 };
+            questions.push(Question::Room { chat: session.chat.clone(), span });
             questions.push(Question::Session(session));
         }
     }

@@ -9,6 +9,8 @@ const TYPING_FADES = 9000, LONGEST_TIMER = 2 ** 31 - 1;
 const byNumber = new Map(), byDelivery = new Map(), growing = new Map();
 // The last number that this page has; null until it was shown the conversation.
 let after = null;
+// Where what is shown begins, if the gateway has more of it; and whether lines come in that were said before those.
+let oldest = null, past = false;
 let whose = "", note = "", locked = false, exchanging = false, typingTimer = 0;
 let stream = null, streamWait = FIRST_WAIT, patience = NO_ANSWER, heardAt = 0, deaf = 0;
 
@@ -78,7 +80,7 @@ function showLine({ id, from, text, delivery, draft }) {
     byNumber.set(id, item);
     if (from === "me" && delivery) { byDelivery.set(delivery, item); stored(delivery); }
   }
-  if (from === "agent") typing(false);
+  if (from === "agent" && !past) typing(false);
   if (from !== "me" && news) draft ? grows(id) : whole(id);
 }
 
@@ -94,7 +96,7 @@ function whole(id) {
   growing.delete(id);
   const item = byNumber.get(id);
   item.removeAttribute("aria-busy");
-  if (after !== null) announce(WHO[item.classList[0]] + item.dataset.text);
+  if (after !== null && !past) announce(WHO[item.classList[0]] + item.dataset.text);
 }
 
 // Read aloud, not shown. The log itself is not: it is filled with what was said before.
@@ -217,10 +219,12 @@ function happened(event) {
   if (act && !stream.signal.aborted) act(JSON.parse(field("data")), Number(field("id")));
 }
 
-function ready({ user, ledger, heartbeat }, number) {
+function ready({ user, ledger, heartbeat, earlier }, number) {
   const known = whose;
   whose = user + " " + ledger;
   if (known && known !== whose) return anew();
+  // More was said than is shown at once: what this page has from before it would stand there without what lies between.
+  if (earlier || after === null) begin(earlier ?? null);
   // What grows is read again from its beginning: its end may be missed.
   after = Math.min(number, ...[...growing.keys()].map((id) => id - 1));
   // An older gateway, gone back to under this page, does not say how often it beats.
@@ -234,12 +238,58 @@ function ready({ user, ledger, heartbeat }, number) {
   sendAll();
 }
 
+// What is shown begins with this number; null: with the first word.
+function begin(number) {
+  oldest = number;
+  el("earlier").hidden = number === null;
+  for (const [id, item] of byNumber) {
+    if (number === null || id >= number) continue;
+    clearTimeout(growing.get(id));
+    growing.delete(id);
+    byNumber.delete(id);
+    item.remove();
+  }
+  for (const [id, item] of byDelivery) if (item.dataset.number && !item.isConnected) byDelivery.delete(id);
+}
+
+el("earlier").addEventListener("click", async () => {
+  const button = el("earlier"), known = whose;
+  button.disabled = true;
+  try {
+    const response = await fetch("/api/lines?before=" + oldest, { cache: "no-store", redirect: "error" });
+    const { body, words } = await read(response);
+    if (words && response.status === 401) askForToken();
+    else if (response.ok && Array.isArray(body?.lines) && known === whose) showEarlier(body);
+    else announce("Earlier messages cannot be shown now.");
+  } catch {
+    announce("Earlier messages cannot be shown now.");
+  } finally {
+    button.disabled = false;
+  }
+});
+
+// What a person looks at stays where it is.
+function showEarlier({ lines, earlier }) {
+  const view = document.querySelector("main"), below = view.scrollHeight - view.scrollTop;
+  past = true;
+  for (const line of lines) showLine(line);
+  past = false;
+  oldest = earlier;
+  if (earlier === null) {
+    el("earlier").hidden = true;
+    el("log").focus();
+  }
+  view.scrollTop = view.scrollHeight - below;
+  announce(lines.length + " earlier messages");
+}
+
 // Another ledger than before, or another user: the same numbers mean other lines. What is not stored yet is kept.
 function anew() {
   after = null;
   growing.forEach(clearTimeout);
   [growing, byNumber, byDelivery].forEach((map) => map.clear());
   el("log").replaceChildren();
+  begin(null);
   outbox().forEach(pending);
   stream.abort("again");
 }

@@ -10,8 +10,8 @@ use futures_util::future::BoxFuture;
 use switchboard_actors::agent::Agent;
 use switchboard_actors::agent::demo::Demo;
 use switchboard_actors::agent::openai::{OpenAi, OpenAiConfig};
-use switchboard_actors::ids::{AdapterName, AgentName, ChatId, Seq};
-use switchboard_actors::ledger::{Knowledge, Question, RoomLine};
+use switchboard_actors::ids::{AdapterName, AgentName, ChatId};
+use switchboard_actors::ledger::{Knowledge, Question, RoomLine, Span};
 use switchboard_actors::platform::Platform;
 use switchboard_actors::platform::console::Console;
 use switchboard_actors::platform::telegram::{Telegram, TelegramConfig};
@@ -179,11 +179,11 @@ impl LedgerLog {
 }
 
 impl RoomLog for LedgerLog {
-    fn read(&self, chat: ChatId, after: Seq, most: u32) -> BoxFuture<'static, Result<Vec<RoomLine>, String>> {
+    fn read(&self, chat: ChatId, span: Span) -> BoxFuture<'static, Result<Vec<RoomLine>, String>> {
         let ledger = self.0.get().cloned();
         async move {
             let ledger = ledger.ok_or("the gateway is starting")?;
-            match ledger.send(Inquire(Question::Room { chat, after, most })).await {
+            match ledger.send(Inquire(Question::Room { chat, span })).await {
                 Ok(Ok(Knowledge::Room(lines))) => Ok(lines),
                 Ok(Ok(_)) => Err("the ledger answered something else".to_owned()),
                 Ok(Err(fault)) => Err(fault.to_string()),

@@ -16,7 +16,7 @@ use switchboard::state_dir::StateDir;
 use switchboard::token::Token;
 use switchboard_actors::clock::Wall;
 use switchboard_actors::ids::{AdapterName, ChatId, OutboxId, RoomId, Seq};
-use switchboard_actors::ledger::RoomLine;
+use switchboard_actors::ledger::{RoomLine, Span};
 use switchboard_actors::platform::web::{Hub, RoomLog, Web};
 use switchboard_actors::platform::{Content, Offer, Outgoing, Platform, Said, Speaker, Taken, Voice};
 
@@ -50,11 +50,15 @@ impl Rooms {
 }
 
 impl RoomLog for Rooms {
-    fn read(&self, chat: ChatId, after: Seq, most: u32) -> BoxFuture<'static, Result<Vec<RoomLine>, String>> {
+    fn read(&self, chat: ChatId, span: Span) -> BoxFuture<'static, Result<Vec<RoomLine>, String>> {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let mut found: Vec<RoomLine> =
-            lines.iter().filter(|(room, line)| *room == chat.room && line.seq > after).map(|(_, line)| line.clone()).collect();
-        found.drain(..found.len().saturating_sub(most as usize));
+            lines.iter().filter(|(room, line)| *room == chat.room && line.seq > span.after).map(|(_, line)| line.clone()).collect();
+        found.retain(|line| span.before.is_none_or(|before| line.seq < before));
+        found.drain(..found.len().saturating_sub(span.most as usize));
+        while found.len() > 1 && found.iter().map(|line| line.text.len()).sum::<usize>() > span.bytes as usize {
+            found.remove(0);
+        }
         Box::pin(async { Ok(found) })
     }
 }

@@ -208,6 +208,28 @@ fn g41_slow_bodies_hold_neither_places_nor_memory() {
     assert_eq!(gateway.stop(), Some(0));
 }
 
+/// One page on a full room held 70 MiB, since it was sent everything in one piece; twenty of them 1.4 GB.
+#[test]
+fn g41_pages_on_a_full_room_that_read_nothing_hold_little_memory() {
+    let home = Home::with_demo("[session]\nsender_per_minute = 100000\nbacklog = 100000\n");
+    let gateway = home.start();
+    let page = home.browser();
+    for _ in 0..300 {
+        assert_eq!(page.say(&"x".repeat(60_000)), 200);
+    }
+    let before = gateway.peak();
+    let host = home.root().trim_start_matches("http://").to_owned();
+    let cookie = page.browser.cookie();
+    let flood = Flood::begin(&home, 20, &format!("GET /api/events HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\n\r\n"));
+    flood.is_answered();
+    let (lines, _) = page.lines(0);
+    assert!(lines.iter().map(String::len).sum::<usize>() > 4_000_000, "{} lines", lines.len());
+    let grown = gateway.peak() - before;
+    assert!(grown < FLOOD, "{grown} KiB");
+    drop(flood);
+    assert_eq!(gateway.stop(), Some(0));
+}
+
 /// The time for a head counted for the first request of a connection alone.
 #[test]
 fn g41_the_second_request_of_a_connection_is_not_waited_for_longer_than_the_first() {

@@ -101,6 +101,7 @@ async fn g23_every_path_but_probes_and_the_empty_page_wants_the_token() {
         ("/metrics", 401),
         ("/api/session", 401),
         ("/api/events", 401),
+        ("/api/lines?before=9", 401),
         ("/api/messages", 404),
         ("/elsewhere", 404),
     ] {
@@ -221,6 +222,39 @@ async fn more_than_is_replayed_is_shown_to_a_page_that_was_away() {
     assert_eq!(browser.watch(2).await.until("ready").await, ["line 2", "line you said 2", "line 3", "line you said 3", "ready"]);
     let newest = browser.watch(0).await.until("ready").await;
     assert_eq!(newest, ["line 2", "line you said 2", "line 3", "line you said 3", "ready"], "under a bound of its own");
+    gateway.abort();
+    edge.stop().await;
+}
+
+#[actix_rt::test]
+async fn what_a_page_is_not_shown_at_once_it_can_ask_for() {
+    let edge = Edge::start(Arc::new(AllWell), &[("SWITCHBOARD__HTTP__REPLAY", "2"), ("SWITCHBOARD__HTTP__MISSED", "3")]);
+    let gateway = actix_rt::spawn(Edge::answer(edge.hub.clone(), edge.rooms.clone(), echo));
+    let browser = Browser::open(&root(&edge), edge.token.expose()).await;
+    for number in 1..=60 {
+        browser.say(&format!("0195f0c2-0000-7000-8000-0000000000{number:02}"), &number.to_string()).await;
+    }
+    browser.watch(0).await.until("line you said 60").await;
+    let ready = async |mut events: crate::browser::Events| loop {
+        let (name, data, id) = events.next().await.expect("a page is greeted");
+        if name == "ready" {
+            return (data["earlier"].clone(), id);
+        }
+    };
+    assert_eq!(ready(browser.look().await).await, (json!(119), Some(120)));
+    assert_eq!(ready(browser.watch(117).await).await, (Value::Null, Some(120)), "three were missed, and are shown");
+    assert_eq!(ready(browser.watch(116).await).await, (json!(118), Some(120)), "one of four was not");
+    let (mut texts, mut before) = (Vec::new(), json!(119));
+    while !before.is_null() {
+        let answer = browser.get(&format!("/api/lines?before={before}")).send().await.expect("an answer");
+        assert_eq!(answer.headers()["cache-control"], "no-store");
+        let answer: Value = answer.json().await.expect("JSON");
+        let lines = answer["lines"].as_array().expect("a list").iter().map(|line| line["text"].as_str().expect("words").to_owned());
+        texts.splice(0..0, lines);
+        before = answer["earlier"].clone();
+    }
+    let all = (1..60).flat_map(|number| [number.to_string(), format!("you said {number}")]);
+    assert_eq!(texts, all.collect::<Vec<_>>());
     gateway.abort();
     edge.stop().await;
 }

@@ -167,6 +167,32 @@ fn g01_what_a_browser_cannot_keep_is_sent_all_the_same() {
 }
 
 #[test]
+fn what_was_said_earlier_is_shown_to_whoever_asks() {
+    let home = Home::with_demo("");
+    home.rewrite(&[("\n\n[agents.default]", "\nhttp.replay = 2\n\n[agents.default]")]);
+    let _gateway = home.start();
+    let Some(page) = Chromium::enter(&home) else { return };
+    for text in ["one", "two", "three"] {
+        page.say(text);
+        page.shows("agent", &format!("You said: {text}"));
+    }
+    page.run("location.reload()", &[]);
+    page.is("connected");
+    page.shows("agent", "You said: three");
+    let lines = || page.run("return [...document.querySelectorAll('#log li')].map((line) => line.dataset.text)", &[]);
+    assert_eq!(lines(), json!(["three", "You said: three"]));
+    let hidden = || page.run("return document.getElementById('earlier').hidden", &[]);
+    assert_eq!(hidden(), false);
+    page.run("document.getElementById('earlier').click()", &[]);
+    page.shows("agent", "You said: one");
+    assert_eq!(lines(), json!(["one", "You said: one", "two", "You said: two", "three", "You said: three"]));
+    assert_eq!(hidden(), true, "there is no more");
+    page.say("four");
+    page.shows("agent", "You said: four");
+    assert_eq!(lines().as_array().expect("a list").len(), 8);
+}
+
+#[test]
 fn the_printed_address_opens_a_page_that_is_open_and_locked() {
     let home = Home::with_demo("");
     let _gateway = home.start();

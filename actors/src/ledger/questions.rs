@@ -32,15 +32,13 @@ pub enum Question {
         /// Now; codes that expired before are left out.
         at: Wall,
     },
-    /// What was said in a chat: messages that were taken in, and replies and notices that are sent or being sent, in order, with a number above `after`.
+    /// What was said in a chat: messages that were taken in, and replies and notices that are sent or being sent, in order.
     /// → [`Knowledge::Room`]
     Room {
         /// The chat.
         chat: ChatId,
-        /// The last number that the asker has.
-        after: Seq,
-        /// At most so many, the newest.
-        most: u32,
+        /// Which of it.
+        span: Span,
     },
     /// The last instances, newest first. → [`Knowledge::Instances`]
     Instances {
@@ -275,6 +273,26 @@ pub enum Paired {
         /// Worthless after.
         expires: Wall,
     },
+}
+
+/// A stretch of what was said in a chat: the newest lines between two numbers, as many as it may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Lines with a higher number.
+    pub after: Seq,
+    /// And a lower one, if there is a bound.
+    pub before: Option<Seq>,
+    /// At most so many.
+    pub most: u32,
+    /// With texts of so many bytes together at most; a single line may be longer.
+    pub bytes: u32,
+}
+
+impl Span {
+    /// Whether a line of this length may be among those that there are, which have so many bytes.
+    pub(super) fn has_room(&self, lines: usize, bytes: usize, length: usize) -> bool {
+        lines < self.most as usize && (lines == 0 || bytes + length <= self.bytes as usize)
+    }
 }
 
 /// One line of what was said in a chat.

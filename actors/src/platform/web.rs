@@ -5,24 +5,24 @@
 //! [`RoomLog`], so a reply counts as sent when nobody watches. A page that watches first and then reads the log misses nothing,
 //! because a reply is in the ledger before it comes here; it may see a line twice, and knows it by its number.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{Abilities, Connection, Inbound, Listener, Offer, Outgoing, Platform, PlatformError, SpeakError, Speaker, Taken, Voice};
-use crate::ids::{Account, AdapterName, ChatId, Cursor, DeliveryId, MessageId, OutboxId, RoomId, Seq, ThreadId};
-use crate::ledger::RoomLine;
+use crate::ids::{Account, AdapterName, ChatId, Cursor, DeliveryId, MessageId, OutboxId, RoomId, ThreadId};
+use crate::ledger::{RoomLine, Span};
 
 /// What the ledger knows of a room.
 pub trait RoomLog: Send + Sync + 'static {
-    /// The lines of `chat` behind `after`, at most `most` of them, the newest, in order.
+    /// A stretch of the lines of `chat`, in order.
     ///
     /// # Errors
     /// In words for an operator's log, when the ledger cannot be read now.
-    fn read(&self, chat: ChatId, after: Seq, most: u32) -> BoxFuture<'static, Result<Vec<RoomLine>, String>>;
+    fn read(&self, chat: ChatId, span: Span) -> BoxFuture<'static, Result<Vec<RoomLine>, String>>;
 }
 
 /// An empty batch comes at least this often: the hub is alive, nobody has anything to say.
@@ -31,6 +31,8 @@ const EVIDENCE: Duration = Duration::from_secs(25);
 const BATCH: usize = 64;
 /// Events that a slow page may be behind; one that is further behind is cut off, and reads the log again.
 const BEHIND: usize = 256;
+/// And bytes of their texts, but for the newest event alone.
+const BEHIND_BYTES: usize = 256 * 1024;
 /// The page takes any length; this keeps one event reasonable.
 const MAX_UNITS: usize = 100_000;
 
@@ -43,8 +45,14 @@ struct Shared {
     offers: mpsc::Sender<Offer>,
     /// The one way in for the listener; a new connection takes it over from the last.
     incoming: Arc<tokio::sync::Mutex<mpsc::Receiver<Offer>>>,
-    rooms: Mutex<HashMap<RoomId, broadcast::Sender<Event>>>,
+    /// Who watches which room, by a number of each.
+    rooms: Mutex<Rooms>,
     log: Arc<dyn RoomLog>,
+}
+
+#[derive(Default)]
+struct Rooms {
+    watched: HashMap<RoomId, Vec<Arc<Line>>>,
 }
 
 /// Something that happens in a room while it is watched.
@@ -70,6 +78,69 @@ pub enum Event {
     },
     /// An answer is being worked on.
     Typing,
+}
+
+impl Event {
+    fn bytes(&self) -> usize {
+        match self {
+            Event::Line { text, .. } | Event::Said { text, .. } => text.len(),
+            Event::Typing => 0,
+        }
+    }
+
+    /// Whether a page that is shown `newer` has no use for this any more.
+    fn is_made_good_by(&self, newer: &Self) -> bool {
+        matches!((self, newer), (Event::Line { id: mine, .. }, Event::Line { id: others, .. }) if mine == others)
+    }
+}
+
+/// What a page was not shown yet, in order.
+#[derive(Default)]
+struct Queue {
+    events: VecDeque<Arc<Event>>,
+    bytes: usize,
+    /// It was too much: the page has to read the log again.
+    cut: bool,
+}
+
+impl Queue {
+    fn push(&mut self, event: &Arc<Event>) {
+        if self.cut {
+            return;
+        }
+        self.bytes += event.bytes();
+        // A line that grows is shown as it is now: who reads slowly is behind by its length, not by all that it has been.
+        match self.events.iter_mut().find(|older| older.is_made_good_by(event)) {
+            Some(older) => {
+                self.bytes -= older.bytes();
+                *older = event.clone();
+            }
+            None => self.events.push_back(event.clone()),
+        }
+        if self.events.len() > BEHIND || (self.bytes > BEHIND_BYTES && self.events.len() > 1) {
+            *self = Self { cut: true, ..Self::default() };
+        }
+    }
+
+    fn pop(&mut self) -> Option<Arc<Event>> {
+        let event = self.events.pop_front()?;
+        self.bytes -= event.bytes();
+        Some(event)
+    }
+}
+
+/// The way to one page.
+#[derive(Default)]
+struct Line {
+    queue: Mutex<Queue>,
+    news: Notify,
+}
+
+impl Line {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // The queue is whole after every statement that holds the lock, so a panic elsewhere spoils nothing.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// So many offers wait that no more is taken in now.
@@ -98,33 +169,35 @@ impl Hub {
 
     /// Watches a room from now on.
     pub fn watch(&self, room: &RoomId) -> Watch {
-        let mut rooms = self.rooms();
-        let events = rooms.entry(room.clone()).or_insert_with(|| broadcast::channel(BEHIND).0).subscribe();
-        Watch { hub: self.clone(), room: room.clone(), events: Some(events) }
+        let line = Arc::new(Line::default());
+        self.rooms().watched.entry(room.clone()).or_default().push(line.clone());
+        Watch { hub: self.clone(), room: room.clone(), line }
     }
 
     /// Tells whoever watches `room`; nobody need.
     pub fn publish(&self, room: &RoomId, event: Event) {
-        if let Some(events) = self.rooms().get(room) {
-            _ = events.send(event); // the last watcher may be leaving just now
+        let event = Arc::new(event);
+        for line in self.rooms().watched.get(room).into_iter().flatten() {
+            line.queue().push(&event);
+            line.news.notify_one();
         }
     }
 
     /// How many rooms are watched.
     pub fn watched(&self) -> usize {
-        self.rooms().len()
+        self.rooms().watched.len()
     }
 
     /// Reads the log of a room. See [`RoomLog::read`].
     ///
     /// # Errors
     /// When the ledger cannot be read now.
-    pub async fn log(&self, room: &RoomId, after: Seq, most: u32) -> Result<Vec<RoomLine>, String> {
+    pub async fn log(&self, room: &RoomId, span: Span) -> Result<Vec<RoomLine>, String> {
         let chat = ChatId { adapter: self.0.adapter.clone(), room: room.clone(), thread: None };
-        self.0.log.read(chat, after, most).await
+        self.0.log.read(chat, span).await
     }
 
-    fn rooms(&self) -> std::sync::MutexGuard<'_, HashMap<RoomId, broadcast::Sender<Event>>> {
+    fn rooms(&self) -> MutexGuard<'_, Rooms> {
         // The map is whole after every statement that holds the lock, so a panic elsewhere spoils nothing.
         self.0.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -134,22 +207,34 @@ impl Hub {
 pub struct Watch {
     hub: Hub,
     room: RoomId,
-    events: Option<broadcast::Receiver<Event>>,
+    line: Arc<Line>,
 }
 
 impl Watch {
     /// The next event; `None` when this page is too far behind and should watch and read the log anew.
-    pub async fn next(&mut self) -> Option<Event> {
-        self.events.as_mut()?.recv().await.ok()
+    pub async fn next(&mut self) -> Option<Arc<Event>> {
+        loop {
+            {
+                let mut queue = self.line.queue();
+                if queue.cut {
+                    return None;
+                }
+                if let Some(event) = queue.pop() {
+                    return Some(event);
+                }
+            }
+            self.line.news.notified().await;
+        }
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
         let mut rooms = self.hub.rooms();
-        drop(self.events.take());
-        if rooms.get(&self.room).is_some_and(|events| events.receiver_count() == 0) {
-            rooms.remove(&self.room);
+        let Some(lines) = rooms.watched.get_mut(&self.room) else { return };
+        lines.retain(|line| !Arc::ptr_eq(line, &self.line));
+        if lines.is_empty() {
+            rooms.watched.remove(&self.room);
         }
     }
 }
@@ -243,12 +328,13 @@ impl Speaker for Announcer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::Seq;
     use crate::platform::Content;
 
     struct NoLog;
 
     impl RoomLog for NoLog {
-        fn read(&self, _: ChatId, _: Seq, _: u32) -> BoxFuture<'static, Result<Vec<RoomLine>, String>> {
+        fn read(&self, _: ChatId, _: Span) -> BoxFuture<'static, Result<Vec<RoomLine>, String>> {
             Box::pin(async { Ok(Vec::new()) })
         }
     }
@@ -264,6 +350,10 @@ mod tests {
     fn line(number: u64, text: &str) -> Outgoing {
         let key = OutboxId(Seq(number));
         Outgoing { room: RoomId::new("r"), thread: None, text: text.into(), key, voice: Voice::Agent, draft: false, reply_to: None }
+    }
+
+    async fn next(watch: &mut Watch) -> Event {
+        Event::clone(&watch.next().await.expect("not too far behind"))
     }
 
     async fn connect(hub: &Hub) -> Connection {
@@ -313,11 +403,12 @@ mod tests {
         assert_eq!(message, MessageId::new("7"));
         speaker.edit(line(7, "ab"), message).await.expect("nobody refuses");
         speaker.typing(RoomId::new("r"), None).await;
-        let line = |text: &str, draft| Some(Event::Line { id: OutboxId(Seq(7)), voice: Voice::Agent, text: text.into(), draft });
-        let expected = [line("a", true), line("ab", false), Some(Event::Typing)];
-        assert_eq!([watch.next().await, watch.next().await, watch.next().await], expected);
+        let line = |text: &str, draft| Event::Line { id: OutboxId(Seq(7)), voice: Voice::Agent, text: text.into(), draft };
+        assert_eq!([next(&mut watch).await, next(&mut watch).await], [line("ab", false), Event::Typing], "what it is now, once");
+        speaker.edit(Outgoing { draft: true, ..super::tests::line(7, "abc") }, MessageId::new("7")).await.expect("nobody refuses");
+        assert_eq!(next(&mut watch).await, line("abc", true));
         hub.publish(&RoomId::new("other"), Event::Typing);
-        assert_eq!(elsewhere.next().await, Some(Event::Typing));
+        assert_eq!(next(&mut elsewhere).await, Event::Typing);
     }
 
     #[tokio::test]
@@ -342,5 +433,29 @@ mod tests {
             hub.publish(&RoomId::new("r"), Event::Typing);
         }
         assert_eq!(watch.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn g41_what_a_page_does_not_read_is_bounded_in_bytes() {
+        let hub = hub(1);
+        let room = RoomId::new("r");
+        let line = |number: u64, bytes: usize| Event::Line {
+            id: OutboxId(Seq(number)),
+            voice: Voice::Agent,
+            text: "x".repeat(bytes),
+            draft: true,
+        };
+        let (mut slow, mut quick) = (hub.watch(&room), hub.watch(&room));
+        // A reply that grows counts as long as it is now, and one alone may be of any length.
+        for bytes in 1..=100 {
+            hub.publish(&room, line(1, bytes * BEHIND_BYTES / 50));
+            assert_eq!(next(&mut quick).await, line(1, bytes * BEHIND_BYTES / 50));
+        }
+        assert_eq!(next(&mut slow).await, line(1, 2 * BEHIND_BYTES));
+        hub.publish(&room, line(2, BEHIND_BYTES));
+        assert_eq!(next(&mut quick).await, line(2, BEHIND_BYTES));
+        hub.publish(&room, line(3, 1));
+        assert_eq!(slow.next().await, None, "together they are too much");
+        assert_eq!(next(&mut quick).await, line(3, 1), "others go on");
     }
 }

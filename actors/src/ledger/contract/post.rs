@@ -4,7 +4,7 @@ use super::Case;
 use super::script::{Script, alice, room};
 use crate::clock::Wall;
 use crate::ids::{InstanceId, OutboxId, Seq};
-use crate::ledger::{Accepted, Done, End, Fate, Knowledge, NoticeKind, OutboxState, Question, RoomLine, Step, Word};
+use crate::ledger::{Accepted, Done, End, Fate, Knowledge, NoticeKind, OutboxState, Question, RoomLine, Span, Step, Word};
 use crate::platform::Voice;
 
 pub(super) const CASES: &[Case] = &[
@@ -20,6 +20,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "an operator resends and gives up", play: operator },
     Case { name: "a room shows its newest lines in order", play: lines },
     Case { name: "a room does not show what was refused", play: no_empty_lines },
+    Case { name: "a room is read backwards in stretches", play: stretches },
 ];
 
 fn sent() -> Fate {
@@ -268,7 +269,7 @@ fn lines(s: &mut Script) {
     s.step(Step::Notice(notice.clone()));
     s.hear(super::script::everybody(), "bob", Accepted::Command { text: "/help".into() });
     let ask = |s: &mut Script, after: u64, most: u32| -> Vec<RoomLine> {
-        match s.ask(&Question::Room { chat: room(), after: Seq(after), most }) {
+        match s.ask(&Question::Room { chat: room(), span: Span { after: Seq(after), before: None, most, bytes: u32::MAX } }) {
             Knowledge::Room(lines) => lines,
             other => panic!("{other:?}"),
         }
@@ -288,12 +289,44 @@ fn lines(s: &mut Script) {
     s.same(all[3].state, Some(OutboxState::Sending));
 }
 
+/// A conversation of any length is read backwards in stretches of a bounded size, without a gap and without a line twice.
+fn stretches(s: &mut Script) {
+    for text in ["1", "22", "333", "4444"] {
+        let (_, reply) = s.talk(text);
+        s.fate(reply, Fate::Sent { message: None, text: Some(text.repeat(2)) });
+    }
+    let ask = |s: &mut Script, after: u64, before: Option<u64>, most: u32, bytes: u32| -> Vec<RoomLine> {
+        match s.ask(&Question::Room { chat: room(), span: Span { after: Seq(after), before: before.map(Seq), most, bytes } }) {
+            Knowledge::Room(lines) => lines,
+            other => panic!("{other:?}"),
+        }
+    };
+    let all = ask(s, 0, None, 100, u32::MAX);
+    s.same(all.iter().map(|line| line.text.len()).collect(), vec![1, 2, 2, 4, 3, 6, 4, 8]);
+    for (most, bytes) in [(1, u32::MAX), (3, u32::MAX), (100, 0), (100, 7), (100, 12), (2, 9)] {
+        let (mut read, mut before) = (Vec::new(), None);
+        loop {
+            let stretch = ask(s, 0, before, most, bytes);
+            let Some(oldest) = stretch.first() else { break };
+            before = Some(oldest.seq.0);
+            let length: usize = stretch.iter().map(|line| line.text.len()).sum();
+            s.same(stretch.len() == 1 || (stretch.len() <= most as usize && length <= bytes as usize), true);
+            read.splice(0..0, stretch);
+        }
+        s.same(read, all.clone());
+    }
+    let middle = ask(s, all[1].seq.0, Some(all[5].seq.0), 100, u32::MAX);
+    s.same(middle, all[2..5].to_vec());
+    let none = ask(s, all[7].seq.0, None, 100, u32::MAX);
+    s.same(none, Vec::new());
+}
+
 /// One too many is kept without its words; what was taken in and then given up is still what was said.
 fn no_empty_lines(s: &mut Script) {
     s.say("one");
     s.hear(alice(), "alice", Accepted::Refused { reason: "too many".into() });
     s.step(Step::DropAdapter { adapter: "web".into() });
-    match s.ask(&Question::Room { chat: room(), after: Seq(0), most: 100 }) {
+    match s.ask(&Question::Room { chat: room(), span: Span { after: Seq(0), before: None, most: 100, bytes: u32::MAX } }) {
         Knowledge::Room(lines) => s.same(lines.iter().map(|line| line.text.as_str()).collect(), vec!["one"]),
         other => panic!("{other:?}"),
     }

@@ -9,7 +9,7 @@ use crate::clock::Wall;
 use crate::ids::{ChatId, InstanceId, OutboxId, Seq, SessionKey, TurnId, UserId};
 use crate::ledger::{
     Accept, Accepted, Clear, Done, End, Fate, Finish, Knowledge, Ledger, NoticeKind, OpenWork, OutboxRow, OutboxState, Question, Resume,
-    SessionView, Start, Started, Step, Take, What, Word,
+    SessionView, Span, Start, Started, Step, Take, What, Word,
 };
 
 /// A ledger under test. Its clock moves by one with every step that is made.
@@ -84,7 +84,7 @@ impl Script {
             Question::Instances { most: 100 },
             Question::Session(alice()),
             Question::Undelivered("web".into()),
-            Question::Room { chat: room(), after: Seq(0), most: 1000 },
+            Question::Room { chat: room(), span: Span { after: Seq(0), before: None, most: 1000, bytes: u32::MAX } },
         ];
         questions.iter().map(|question| self.ask(question)).collect()
     }

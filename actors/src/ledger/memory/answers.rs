@@ -10,7 +10,7 @@ use crate::ids::{AdapterName, ChatId, InstanceId, Seq, SessionKey};
 use crate::ledger::rows::{InboxState, Kind, Turn};
 use crate::ledger::{
     CutTurn, Ending, InstanceFacts, Knowledge, LedgerFacts, NoticeKind, OpenCommand, OpenRequest, OpenWork, OutboxRow, OutboxState,
-    PairRow, Paired, Question, RoomLine, SessionView, TurnRow, TurnState, WaitingSession, What, Word,
+    PairRow, Paired, Question, RoomLine, SessionView, Span, TurnRow, TurnState, WaitingSession, What, Word,
 };
 
 impl Books {
@@ -25,7 +25,7 @@ impl Books {
             Question::Turns => Knowledge::Turns(self.turns.values().filter(|turn| turn.is_open()).map(turn_row).collect()),
             Question::Session(session) => Knowledge::Session(Box::new(self.session(session))),
             Question::Pairs { at } => Knowledge::Pairs(self.pairs(*at)),
-            Question::Room { chat, after, most } => Knowledge::Room(self.room(chat, *after, *most as usize)),
+            Question::Room { chat, span } => Knowledge::Room(self.room(chat, span)),
             Question::Instances { most } => Knowledge::Instances(self.instances.iter().rev().take(*most as usize).cloned().collect()),
             Question::Adapters => Knowledge::Adapters(self.adapters()),
         }
@@ -190,7 +190,7 @@ impl Books {
     }
 
     /// Messages that were refused have no words left.
-    fn room(&self, chat: &ChatId, after: Seq, most: usize) -> Vec<RoomLine> {
+    fn room(&self, chat: &ChatId, span: &Span) -> Vec<RoomLine> {
         let said = self.inbox.iter().filter(|(_, row)| row.kind == Kind::Message && !row.text.is_empty() && row.session.chat == *chat);
         let said = said.map(|(seq, row)| RoomLine {
             seq: *seq,
@@ -212,9 +212,19 @@ impl Books {
             state: Some(row.state),
             outbox: Some(row.id),
         });
-        let mut lines: Vec<RoomLine> = said.chain(replied).filter(|line| line.seq > after).collect();
-        lines.sort_by_key(|line| line.seq);
-        lines.split_off(lines.len().saturating_sub(most))
+        let within = |line: &RoomLine| line.seq > span.after && span.before.is_none_or(|before| line.seq < before);
+        let mut all: Vec<RoomLine> = said.chain(replied).filter(within).collect();
+        all.sort_by_key(|line| std::cmp::Reverse(line.seq));
+        let (mut lines, mut bytes) = (Vec::new(), 0);
+        for line in all {
+            if !span.has_room(lines.len(), bytes, line.text.len()) {
+                break;
+            }
+            bytes += line.text.len();
+            lines.push(line);
+        }
+        lines.reverse();
+        lines
     }
 
     fn adapters(&self) -> Vec<(AdapterName, u32)> {

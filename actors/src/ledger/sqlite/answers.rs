@@ -7,10 +7,10 @@ use super::find::OWED;
 use super::rows::{self, found, int};
 use crate::children::Child;
 use crate::clock::Wall;
-use crate::ids::{AdapterName, ChatId, InstanceId, OutboxId, Seq, SessionKey};
+use crate::ids::{AdapterName, ChatId, InstanceId, OutboxId, SessionKey};
 use crate::ledger::{
     CutTurn, Ending, InstanceFacts, Knowledge, LedgerFacts, LeftChild, OpenCommand, OpenRequest, OpenWork, OutboxRow, PairCode, PairRow,
-    Paired, Question, Request, RoomLine, SessionView, TurnRow, WaitingSession, Word,
+    Paired, Question, Request, RoomLine, SessionView, Span, TurnRow, WaitingSession, Word,
 };
 use crate::platform::Voice;
 
@@ -44,7 +44,7 @@ impl Book {
             Question::Turns => Knowledge::Turns(self.turns("x.state IN ('running', 'interrupted', 'parked') ORDER BY x.id", [])?),
             Question::Session(session) => Knowledge::Session(Box::new(self.session_view(session)?)),
             Question::Pairs { at } => Knowledge::Pairs(self.pairs(*at)?),
-            Question::Room { chat, after, most } => Knowledge::Room(self.room(chat, *after, *most)?),
+            Question::Room { chat, span } => Knowledge::Room(self.room(chat, span)?),
             Question::Instances { most } => Knowledge::Instances(self.instances(*most)?),
             Question::Adapters => Knowledge::Adapters(self.adapters()?),
         })
@@ -229,17 +229,34 @@ impl Book {
         })
     }
 
-    /// Messages that were refused have no words left.
-    fn room(&self, chat: &ChatId, after: Seq, most: u32) -> rusqlite::Result<Vec<RoomLine>> {
+    /// Messages that were refused have no words left. Both tables are read backwards by their indexes, row by row, so that no more is in
+    /// memory than is answered with, however long the lines are.
+    fn room(&self, chat: &ChatId, span: &Span) -> rusqlite::Result<Vec<RoomLine>> {
         let Some(chat) = self.find_chat(chat)? else { return Ok(Vec::new()) };
-        let sql = "SELECT * FROM (
-               SELECT * FROM (SELECT seq, text, at, delivery, NULL AS state, NULL AS word FROM inbox
-                 WHERE chat = ?1 AND kind = 'message' AND text <> '' AND seq > ?2 ORDER BY seq DESC LIMIT ?3)
-               UNION ALL
-               SELECT * FROM (SELECT id, text, at, NULL, state, word FROM outbox
-                 WHERE chat = ?1 AND state IN ('sent', 'sending') AND id > ?2 ORDER BY id DESC LIMIT ?3))
-             ORDER BY 1 DESC LIMIT ?3";
-        let mut lines = self.all(sql, params![chat, int(after), most], room_line)?;
+        let mut said = self.conn.prepare_cached(
+            "SELECT seq, text, at, delivery, NULL, NULL FROM inbox
+             WHERE chat = ?1 AND kind = 'message' AND text <> '' AND seq > ?2 AND seq <= ?3 ORDER BY seq DESC",
+        )?;
+        let mut replied = self.conn.prepare_cached(
+            "SELECT id, text, at, NULL, state, word FROM outbox
+             WHERE chat = ?1 AND state IN ('sent', 'sending') AND id > ?2 AND id <= ?3 ORDER BY id DESC",
+        )?;
+        let bounds = params![chat, int(span.after), span.before.map_or(i64::MAX, |before| int(before) - 1)];
+        let (mut said, mut replied) = (said.query_map(bounds, room_line)?, replied.query_map(bounds, room_line)?);
+        let (mut one, mut other) = (said.next().transpose()?, replied.next().transpose()?);
+        let (mut lines, mut bytes) = (Vec::new(), 0);
+        loop {
+            let said_last = match (&one, &other) {
+                (None, None) => break,
+                (Some(one), Some(other)) => one.seq > other.seq,
+                (one, _) => one.is_some(),
+            };
+            let (newest, rows) = if said_last { (&mut one, &mut said) } else { (&mut other, &mut replied) };
+            let Some(line) = newest.take().filter(|line| span.has_room(lines.len(), bytes, line.text.len())) else { break };
+            *newest = rows.next().transpose()?;
+            bytes += line.text.len();
+            lines.push(line);
+        }
         lines.reverse();
         Ok(lines)
     }

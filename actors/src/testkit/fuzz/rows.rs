@@ -16,7 +16,7 @@ use crate::ids::{ChatId, InstanceId, OutboxId, Seq, SessionKey, TurnId};
 use crate::ledger::contract::{Script, cases};
 use crate::ledger::sqlite::SqliteLedger;
 use crate::ledger::{
-    Accept, Accepted, Born, Clear, Done, End, Finish, Knowledge, Ledger, OpenError, OutboxRow, OutboxState, Question, Resume, Start,
+    Accept, Accepted, Born, Clear, Done, End, Finish, Knowledge, Ledger, OpenError, OutboxRow, OutboxState, Question, Resume, Span, Start,
     Started, Step, Take, What, Word,
 };
 
@@ -136,7 +136,7 @@ fn ask_everything(ledger: &mut SqliteLedger) {
         Question::Session(alice()),
         Question::Session(SessionKey { chat: chat.clone(), member: None }),
         Question::Undelivered("web".into()),
-        Question::Room { chat, after: Seq(0), most: 1000 },
+        Question::Room { chat, span: Span { after: Seq(0), before: None, most: 1000, bytes: u32::MAX } },
     ];
     for question in &questions {
         let _ = ledger.ask(question);
