@@ -268,3 +268,56 @@ impl AsyncWrite for Bounded {
         Pin::new(&mut self.get_mut().io).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::task::LocalSet;
+    use tokio::time::Instant;
+
+    use super::super::peers::{Bounds, Peers};
+    use super::*;
+
+    /// A connection of nobody in particular, and its other end.
+    async fn connection() -> (Bounded, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let other = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("it listens");
+        let (ours, _) = listener.accept().await.expect("somebody connected");
+        let (place, _) = Peers::new(Bounds::of_people(1), Vec::new()).enter(None);
+        let look: Look = Arc::new(|_| Asks::Stranger);
+        (Bounded::new(ours, look, Link::new(place), ServiceConfig::default()), other)
+    }
+
+    /// More than any kernel holds for one connection.
+    const MUCH: usize = 64 << 20;
+
+    #[tokio::test(start_paused = true)]
+    async fn g41_whoever_reads_nothing_is_let_go_though_they_are_known() {
+        let test = async {
+            let (mut ours, _other) = connection().await;
+            ours.link().become_known();
+            let begun = Instant::now();
+            let written = tokio::time::timeout(10 * STALLED, ours.write_all(&vec![0; MUCH])).await.expect("let go");
+            assert_eq!(written.expect_err("nobody reads").kind(), io::ErrorKind::TimedOut);
+            assert!(begun.elapsed() >= STALLED, "{:?}", begun.elapsed());
+        };
+        LocalSet::new().run_until(test).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn g41_whoever_stays_a_stranger_has_two_minutes() {
+        let test = async {
+            let (mut ours, other) = connection().await;
+            let begun = Instant::now();
+            let error = ours.read_u8().await.expect_err("nothing is said");
+            assert_eq!((error.kind(), begun.elapsed().as_secs()), (io::ErrorKind::TimedOut, STRANGERS_LIFE.as_secs()));
+            let (mut ours, known) = connection().await;
+            ours.link().become_known();
+            let waited = tokio::time::timeout(10 * STRANGERS_LIFE, ours.read_u8()).await;
+            assert!(waited.is_err(), "{waited:?}");
+            drop((other, known));
+        };
+        LocalSet::new().run_until(test).await;
+    }
+}
