@@ -35,7 +35,7 @@ impl<R: Rows> Rules<'_, R> {
             if oldest.kind == Kind::Message {
                 return self.start_messages(start, &waiting[at..]);
             }
-            match self.to_retry(&start.session, oldest)? {
+            match self.meant_by(&start.session, oldest)? {
                 Some(turn) if turn.is_cut() => {
                     return self.run_again(turn, (start.instance, start.at), Some((start.turn.0, oldest.seq)), left, start.history);
                 }
@@ -48,7 +48,7 @@ impl<R: Rows> Rules<'_, R> {
     }
 
     /// The turn that a retry row means.
-    fn to_retry(&mut self, session: &SessionKey, row: &Inbox) -> Part<Option<Turn>, R> {
+    fn meant_by(&mut self, session: &SessionKey, row: &Inbox) -> Part<Option<Turn>, R> {
         if let Some(named) = row.target {
             return Ok(self.rows.turn(named)?);
         }
@@ -99,7 +99,7 @@ impl<R: Rows> Rules<'_, R> {
         let newest = rows.last().copied().unwrap_or_default();
         let left = waiting - rows.len();
         // The usual turn can be taken back from its rows alone.
-        let undo = (!superseded.is_empty()).then(|| Undo { before: None, rows, superseded });
+        let undo = (!superseded.is_empty()).then_some(Undo { before: None, rows, superseded });
         let turn = Turn {
             id: start.turn,
             session: start.session.clone(),
