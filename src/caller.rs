@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::foreign::one_line;
+use switchboard_actors::escape::one_line;
 
 /// A process that sent a signal or came over the control socket.
 #[derive(Clone, Debug, PartialEq, Eq)]

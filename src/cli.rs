@@ -4,7 +4,9 @@
 //! running gateway over its control socket.
 
 mod ask;
+mod consent;
 pub mod history;
+mod pair;
 mod restart;
 mod service;
 mod tables;
@@ -16,6 +18,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use switchboard_actors::escape::one_line;
 use switchboard_actors::ids::AdapterName;
 
 use crate::config::{Config, Surroundings};
@@ -183,10 +186,12 @@ enum Outbox {
 enum Pair {
     /// List who was let in and who holds a code
     List(Json),
-    /// Let the holder of a code in
+    /// Show who holds a code, and let them in
     Approve {
         /// The code that the stranger was told
         code: String,
+        #[command(flatten)]
+        yes: consent::Yes,
     },
     /// Let somebody in no longer
     Revoke {
@@ -293,19 +298,18 @@ fn with(config: Result<Config, crate::config::Faults>, go: impl FnOnce(Config) -
 fn check(config: &Config, order: &Check, program: &Program) -> Exit {
     let mut out = String::new();
     for warning in &config.warnings {
-        out.push_str(&format!("warning: {warning}\n"));
+        out.push_str(&format!("warning: {}\n", one_line(warning)));
     }
     match (program.look)(&program.release, config, &Look { ledger: order.ledger.clone(), upgrade: order.upgrade }) {
         Ok(findings) => {
-            findings.iter().for_each(|finding| out.push_str(&format!("{finding}\n")));
+            findings.iter().for_each(|finding| out.push_str(&format!("{}\n", one_line(finding))));
             let file = config.file.as_ref().map_or("no file, only defaults".to_owned(), |path| path.display().to_string());
             out.push_str(&format!("the configuration is good ({file})\n"));
             say(&out)
         }
         Err(broken) => {
             say(&out);
-            eprintln!("{broken}");
-            Exit::State
+            ask::complain(&broken, Exit::State)
         }
     }
 }
@@ -325,11 +329,8 @@ fn keep(config: &Config, order: &Ledger, program: &Program) -> Exit {
         Ledger::Drop { adapter } => Upkeep::Drop(AdapterName::new(adapter)),
     };
     match (program.upkeep)(&program.release, config, &upkeep) {
-        Ok(message) => say(&format!("{message}\n")),
-        Err(reason) => {
-            eprintln!("{reason}");
-            Exit::NotAchieved
-        }
+        Ok(message) => say(&format!("{}\n", one_line(&message))),
+        Err(reason) => ask::complain(&reason, Exit::NotAchieved),
     }
 }
 

@@ -11,7 +11,6 @@ pub mod control;
 pub mod durable;
 pub mod exit;
 pub mod false_starts;
-pub mod foreign;
 pub mod handover;
 pub mod history;
 pub mod http;

@@ -9,12 +9,12 @@ pub mod proof;
 
 use std::time::{Duration, Instant};
 
+use switchboard_actors::escape::one_line;
 use switchboard_actors::ids::SessionKey;
 use switchboard_actors::texts::spoken;
 
 use crate::control::client::{AskError, Sockets};
 use crate::control::{Farewell, Request, Response, RunningTask, Status};
-use crate::foreign::one_line;
 use crate::unit::Unit;
 use help::Origin;
 use proof::{Event, Failure, Gateway, Limits, Proof, Sighting, Step, UnitView, View};

@@ -21,12 +21,12 @@ use std::time::Duration;
 
 use semver::Version;
 use signal_hook::consts::SIGHUP;
+use switchboard_actors::escape::one_line;
 
 use crate::config::{Config, Faults, Surroundings};
 use crate::control::client::{AskError, Peer, Sockets};
 use crate::control::{Request, Response, Status};
 use crate::exit::Exit;
-use crate::foreign::one_line;
 use crate::install::Layout;
 use crate::restart::proof::Limits;
 use crate::unit::installed::{Installed, Presence};

@@ -58,6 +58,8 @@ mod soaking;
 mod starting;
 #[path = "daemon/stopping.rs"]
 mod stopping;
+#[path = "daemon/strangers.rs"]
+mod strangers;
 #[path = "daemon/systemd.rs"]
 mod systemd;
 #[path = "daemon/tracer.rs"]

@@ -4,6 +4,7 @@ pub mod agent;
 pub mod children;
 pub mod clock;
 pub mod desk;
+pub mod escape;
 mod exchange;
 pub mod ids;
 pub mod last_words;

@@ -6,9 +6,10 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use switchboard_actors::escape::{self, one_line};
 use switchboard_actors::ids::{AdapterName, InstanceId, OutboxId, Seq, TurnId, UserId};
 
-use super::{Command, Farewell, History, Json, Ledger, Outbox, Pair, Turns, history, restart, say, tables};
+use super::{Command, Farewell, History, Json, Ledger, Outbox, Pair, Turns, history, pair, restart, say, tables};
 use crate::config::{Config, Faults, Restart, Surroundings};
 use crate::control::client::{AskError, Sockets};
 use crate::control::{self, Request, Response, Status};
@@ -28,6 +29,9 @@ pub(super) fn ask(command: &Command, place: &Place<'_>, config: Result<Config, F
     let sockets = sockets(place, config);
     if let Command::Restart(order) = command {
         return restart::restart(&sockets, order, &settings);
+    }
+    if let Command::Pair(Pair::Approve { code, yes }) = command {
+        return pair::approve(&sockets, code, yes);
     }
     let request = request(command);
     let (response, there) = match sockets.find(&request) {
@@ -105,7 +109,6 @@ fn request(command: &Command) -> Request {
         Command::Outbox(Outbox::Retry { id }) => Request::OutboxRetry { id: OutboxId(Seq(*id)) },
         Command::Outbox(Outbox::Drop { id }) => Request::OutboxDrop { id: OutboxId(Seq(*id)) },
         Command::Pair(Pair::List(_)) => Request::Pairs,
-        Command::Pair(Pair::Approve { code }) => Request::PairApprove { code: code.trim().to_owned() },
         Command::Pair(Pair::Revoke { user: (adapter, user) }) => {
             Request::PairRevoke { adapter: AdapterName::new(adapter), user: UserId::new(user) }
         }
@@ -116,6 +119,7 @@ fn request(command: &Command) -> Request {
         Command::Status(_)
         | Command::Reload
         | Command::Restart(_)
+        | Command::Pair(Pair::Approve { .. })
         | Command::Service(_)
         | Command::Update(_)
         | Command::Run
@@ -143,27 +147,30 @@ fn wants_json(command: &Command) -> bool {
     )
 }
 
-/// Prints an answer; its kind is the exit code.
+/// Prints an answer; its kind is the exit code. Names that strangers gave themselves stand in answers, so each goes through [`escape`].
 pub(super) fn print(response: &Response, json: bool) -> Exit {
     match response {
         Response::Status(_) | Response::Turns { .. } | Response::Outbox { .. } | Response::Pairs { .. } | Response::History { .. }
             if json =>
         {
             let text = serde_json::to_string_pretty(response).expect("answers are plain data");
-            say(&format!("{text}\n"))
+            say(&format!("{}\n", escape::json(&text)))
         }
-        Response::Done { message } => say(&format!("{message}\n")),
+        Response::Done { message } => say(&format!("{}\n", one_line(message))),
         Response::Reloaded { changes, restart, warnings } => say(&tables::reloaded(changes, restart, warnings)),
-        Response::Faulty { faults } => complain(&format!("nothing was changed:\n  {}", faults.join("\n  ")), Exit::Config),
+        Response::Faulty { faults } => {
+            let faults: Vec<String> = faults.iter().map(|fault| one_line(fault)).collect();
+            complain(&format!("nothing was changed:\n  {}", faults.join("\n  ")), Exit::Config)
+        }
         Response::GoingDown { kind, .. } => say(&format!("{kind} has begun\n")),
         Response::Status(status) => say(&tables::status(status)),
         Response::Turns { turns } => say(&tables::turns(turns)),
         Response::Outbox { rows } => say(&tables::outbox(rows)),
         Response::History { lives } => say(&history::table(lives)),
         Response::Pairs { pairs } => say(&tables::pairs(pairs)),
-        Response::NotAchieved { reason } => complain(reason, Exit::NotAchieved),
-        Response::Refused { reason } => complain(reason, Exit::Refused),
-        Response::NotUnderstood { reason } => complain(reason, Exit::NotAchieved),
+        Response::NotAchieved { reason } => complain(&one_line(reason), Exit::NotAchieved),
+        Response::Refused { reason } => complain(&one_line(reason), Exit::Refused),
+        Response::NotUnderstood { reason } => complain(&one_line(reason), Exit::NotAchieved),
     }
 }
 
@@ -173,12 +180,12 @@ pub(super) fn failed(error: &AskError) -> Exit {
         AskError::Denied { .. } => Exit::Refused,
         AskError::Broken { .. } => Exit::NotAchieved,
     };
-    complain(&error.to_string(), exit)
+    complain(&one_line(&error.to_string()), exit)
 }
 
 pub(super) fn complain(reason: &str, exit: Exit) -> Exit {
     // Nobody may be left to hear it: the code says it as well.
-    _ = writeln!(std::io::stderr(), "{reason}");
+    _ = writeln!(std::io::stderr(), "{}", escape::lines(reason));
     exit
 }
 

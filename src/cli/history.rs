@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use switchboard_actors::clock::Wall;
+use switchboard_actors::escape::one_line;
 use switchboard_actors::texts::spoken;
 
-use crate::foreign::one_line;
 use crate::history::{Life, State};
 use crate::utc;
 

@@ -1,6 +1,5 @@
 //! `switchboard service`: puts the gateway under systemd and works it there, as a system service or a user's own.
 
-use std::io::{BufRead as _, IsTerminal as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,6 +10,7 @@ use clap::{Args, Subcommand};
 use nix::unistd::{Uid, User};
 
 use super::ask::complain;
+use super::consent::Yes;
 use super::{restart as restarting, say};
 use crate::config::{Config, Faults, Restart, Surroundings};
 use crate::control::client::{AskError, Sockets};
@@ -60,13 +60,6 @@ struct Install {
     with_socket: bool,
     #[command(flatten)]
     yes: Yes,
-}
-
-#[derive(Debug, Args)]
-struct Yes {
-    /// Do not ask
-    #[arg(long, short)]
-    yes: bool,
 }
 
 #[derive(Debug, Args)]
@@ -167,7 +160,7 @@ impl Desk<'_> {
         if files.is_empty() {
             return Ok(complain(&format!("there is no service in {}", folder.display()), Exit::NotAchieved));
         }
-        if !agreed(&format!("stop the service and remove {}?", shown(&files)), yes) {
+        if !yes.agreed(&format!("stop the service and remove {}?", shown(&files))) {
             return Ok(complain("nothing was changed", Exit::NotAchieved));
         }
         self.stop_units()?;
@@ -278,7 +271,7 @@ fn agree(wanted: Vec<Wanted>, yes: &Yes) -> Result<Option<Vec<Wanted>>, SetupErr
             Difference::New => changes.push(file),
             Difference::Changed(shown) => {
                 say(&shown);
-                if !agreed(&format!("overwrite {}?", file.path.display()), yes) {
+                if !yes.agreed(&format!("overwrite {}?", file.path.display())) {
                     return Ok(None);
                 }
                 changes.push(file);
@@ -286,21 +279,6 @@ fn agree(wanted: Vec<Wanted>, yes: &Yes) -> Result<Option<Vec<Wanted>>, SetupErr
         }
     }
     Ok(Some(changes))
-}
-
-/// Asks a person. Nobody at a terminal means no.
-fn agreed(question: &str, yes: &Yes) -> bool {
-    if yes.yes {
-        return true;
-    }
-    if !std::io::stdin().is_terminal() {
-        eprintln!("{question} Nobody can be asked here; --yes says so beforehand");
-        return false;
-    }
-    eprint!("{question} [y/N] ");
-    let mut answer = String::new();
-    let read = std::io::stdin().lock().read_line(&mut answer);
-    read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
 }
 
 fn shown(paths: &[PathBuf]) -> String {

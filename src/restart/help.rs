@@ -7,11 +7,11 @@ use std::fmt::Write as _;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use switchboard_actors::escape::one_line;
 use switchboard_actors::ids::InstanceId;
 
 use super::proof::Failure;
 use crate::control::Status;
-use crate::foreign::one_line;
 use crate::unit::Unit;
 
 /// Log lines that are shown.

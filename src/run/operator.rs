@@ -147,7 +147,9 @@ impl Operator {
     async fn order(&self, order: Order, lost: &str) -> Response {
         match self.supervisor.send(order).await {
             Ok(Ok(Done::Ok)) => done("done"),
-            Ok(Ok(Done::Paired { adapter, user, name })) => Response::Done { message: format!("{name} ({adapter}:{user}) may speak now") },
+            Ok(Ok(Done::Paired { adapter, user, name })) => {
+                Response::Done { message: format!("{adapter}:{user} may speak now (\"{name}\")") }
+            }
             Ok(Ok(Done::Moved(count))) => Response::Done { message: format!("{count} rows") },
             Ok(Ok(Done::Lost)) => Response::NotAchieved { reason: lost.to_owned() },
             Ok(Ok(Done::Refused(reason)) | Err(reason)) => Response::NotAchieved { reason },

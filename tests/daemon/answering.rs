@@ -66,11 +66,11 @@ fn g23_a_stranger_in_telegram_is_answered_once_an_operator_let_them_in() {
     home.telegram.push_text(7, 7, "hello?");
     let code = greeting.split_whitespace().skip_while(|word| *word != "approve").nth(1).expect("a code");
     assert!(home.done(&["pair", "list"]).contains(&format!("waiting, code {code}")));
-    assert_eq!(home.run(&["pair", "approve", "AAAAAAAA"]).code, Some(1));
-    assert!(home.done(&["pair", "approve", code]).contains("User7 (family:7) may speak now"));
+    assert_eq!(home.run(&["pair", "approve", "AAAAAAAA", "--yes"]).code, Some(1));
+    assert!(home.done(&["pair", "approve", code, "--yes"]).contains("family:7 may speak now (\"User7\")"));
     home.telegram.push_text(7, 7, "now");
     assert_eq!(home.told(7, "You said: ")[1..], ["You said: now"], "one greeting, and nothing of what came before");
-    assert_eq!(home.run(&["pair", "approve", code]).code, Some(1), "a code opens once");
+    assert_eq!(home.run(&["pair", "approve", code, "--yes"]).code, Some(1), "a code opens once");
     home.done(&["pair", "revoke", "family:7"]);
     home.telegram.push_text(7, 7, "still?");
     home.telegram.push_text(1, 1, "after");

@@ -175,10 +175,10 @@ fn g23_a_pairing_code_opens_for_an_hour_whatever_the_clock_does() {
         };
         let old = code(7);
         clock.set(year);
-        assert_eq!(home.run(&["pair", "approve", &old]).code, Some(1), "{year}: nobody knows how old it is");
+        assert_eq!(home.run(&["pair", "approve", &old, "--yes"]).code, Some(1), "{year}: nobody knows how old it is");
         assert!(!home.done(&["pair", "list"]).contains(&old), "{year}");
         let new = code(8);
-        assert!(home.done(&["pair", "approve", &new]).contains("may speak now"), "{year}");
+        assert!(home.done(&["pair", "approve", &new, "--yes"]).contains("may speak now"), "{year}");
         home.telegram.push_text(8, 8, "hello");
         home.told(8, "You said: hello");
     }

@@ -187,7 +187,7 @@ fn g26_a_version_that_alone_can_read_the_ledger_is_proved_on_a_copy_and_hears_no
         &["turns", "retry", "1"],
         &["turns", "drop", "1"],
         &["outbox", "retry", "1"],
-        &["pair", "approve", "ABCD1234"],
+        &["pair", "revoke", "family:1"],
         &["ledger", "drop", "family"],
     ];
     for words in changes {

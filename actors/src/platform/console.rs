@@ -1,7 +1,8 @@
 //! The operator's own terminal as a chat: lines in, words out.
 //!
 //! A line counts when it is echoed with a ✓, which happens only after it was accepted. Nothing here blocks the runtime: reading and
-//! writing have a thread each (`console/threads.rs`), and neither keeps the process alive.
+//! writing have a thread each (`console/threads.rs`), and neither keeps the process alive. An agent's words are foreign here: none of them
+//! commands the terminal.
 
 mod threads;
 
@@ -19,6 +20,7 @@ use super::unsettled::Unsettled;
 use super::{
     Abilities, Connection, Content, Inbound, Listener, Offer, Outgoing, Platform, PlatformError, Said, Sender, SpeakError, Speaker,
 };
+use crate::escape;
 use crate::ids::{Account, Cursor, DeliveryId, MessageId, RoomId, UserId};
 
 /// A quiet terminal is a healthy one: so often the listener says that it still listens.
@@ -131,7 +133,7 @@ struct Mouth {
 impl Speaker for Mouth {
     fn send(&self, out: Outgoing) -> BoxFuture<'_, Result<MessageId, SpeakError>> {
         Box::pin(async move {
-            match self.writer.write(format!("{}\n", out.text)).await {
+            match self.writer.write(escape::lines(&out.text) + "\n").await {
                 Ok(()) => Ok(MessageId::new((self.sent.fetch_add(1, Ordering::Relaxed) + 1).to_string())),
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                     Err(SpeakError::Broken("nobody reads the console any more".into()))

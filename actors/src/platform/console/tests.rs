@@ -66,6 +66,16 @@ fn read_line(screen: &mut impl std::io::BufRead) -> String {
 }
 
 #[tokio::test]
+async fn g23_an_agents_words_command_no_terminal() {
+    let (reader, writer) = pipe().expect("a pipe");
+    let console = Console::new(std::io::empty, writer).expect("threads");
+    connected(&console).await.speaker.send(out("a list:\n\t1\x1b[2J\x1b]0;title\x07\u{202e}")).await.expect("written");
+    let mut screen = BufReader::new(reader);
+    let lines: Vec<String> = (0..2).map(|_| read_line(&mut screen)).collect();
+    assert_eq!(lines, ["a list:", "\t1\\u{1b}[2J\\u{1b}]0;title\\u{7}\\u{202e}"]);
+}
+
+#[tokio::test]
 async fn a_line_that_was_read_survives_a_new_connection() {
     let console = Console::new(|| Bytes::new("hello\n"), std::io::sink()).expect("threads");
     let mut connection = connected(&console).await;

@@ -7,8 +7,12 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::exchange::trimmed;
 use crate::ids::{Cursor, DeliveryId, MessageId, RoomId, ThreadId, UserId};
 use crate::platform::{Content, Inbound, Said, Sender};
+
+/// The longest name that is kept: both halves as long as Telegram's apps take them, and more than anybody reads.
+const NAME: usize = 129;
 
 /// The number of an update, whatever else it holds; `None` when it has none.
 pub(crate) fn number(update: &RawValue) -> Option<i64> {
@@ -92,13 +96,13 @@ fn sender(message: &Message) -> Sender {
         return faceless(chat);
     }
     let Some(user) = &message.from else { return faceless(&message.chat) };
-    let name = format!("{} {}", user.first_name, user.last_name.as_deref().unwrap_or_default()).trim().to_owned();
-    Sender { user: UserId::new(user.id.to_string()), name, person: !user.is_bot }
+    let name = format!("{} {}", user.first_name, user.last_name.as_deref().unwrap_or_default());
+    Sender { user: UserId::new(user.id.to_string()), name: trimmed(&name, NAME), person: !user.is_bot }
 }
 
 /// A chat that speaks. Ids of groups and channels are negative, so that none is ever taken for a person's.
 fn faceless(chat: &Chat) -> Sender {
-    Sender { user: UserId::new(chat.id.to_string()), name: chat.title.clone().unwrap_or_default(), person: false }
+    Sender { user: UserId::new(chat.id.to_string()), name: trimmed(chat.title.as_deref().unwrap_or_default(), NAME), person: false }
 }
 
 /// `/stop@us now` becomes `/stop now`; a command for somebody else is `None`; all else stays as it is.
