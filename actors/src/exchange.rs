@@ -1,11 +1,15 @@
 //! What an HTTP exchange with a foreign server may cost us, and how it is told: bodies with a bound, waits that a server names,
-//! failures in words without a URL.
+//! failures in words without a URL, and without [secrets](Secrets) of ours.
 //!
 //! It never decides whether something is tried again: the caller knows what was at stake.
+
+mod secrets;
 
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
+
+pub(crate) use self::secrets::Secrets;
 
 /// Why an exchange failed, in words for an operator. Never holds the URL, since tokens stand in URLs.
 pub(crate) fn words(error: reqwest::Error) -> String {

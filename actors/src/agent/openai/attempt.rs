@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::completion::{self, Completion, Odd};
 use super::{AgentError, OpenAiConfig, Report};
-use crate::exchange::{self, trimmed};
+use crate::exchange::{self, Secrets};
 
 /// How much of a refusal is read, and how much of it is told.
 const ERROR_BODY: usize = 64 << 10;
@@ -45,6 +45,7 @@ pub(crate) enum Setback {
 pub(crate) struct Attempt<'a> {
     config: &'a OpenAiConfig,
     report: &'a Report,
+    secrets: Secrets,
     completion: Completion,
     /// Something was reported: a second attempt would say it twice.
     spoken: bool,
@@ -64,7 +65,8 @@ enum Torn {
 
 impl<'a> Attempt<'a> {
     pub(crate) fn new(config: &'a OpenAiConfig, report: &'a Report) -> Self {
-        Self { config, report, completion: Completion::default(), spoken: false, alive: Instant::now() }
+        let secrets = Secrets::new(config.api_key.as_deref());
+        Self { config, report, secrets, completion: Completion::default(), spoken: false, alive: Instant::now() }
     }
 
     /// Makes it. Dropping the future closes the connection.
@@ -74,7 +76,10 @@ impl<'a> Attempt<'a> {
         let silence = self.config.byte_limit.max(self.config.connect_limit);
         let response = match tokio::time::timeout(silence, request.send()).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(self.passing(format!("the model cannot be reached: {}", exchange::words(error)))),
+            Ok(Err(error)) => {
+                let words = self.secrets.hide(&exchange::words(error));
+                return Err(self.passing(format!("the model cannot be reached: {words}")));
+            }
             Err(_) => return Err(self.torn(&Torn::Silent)),
         };
         self.hear(response).await
@@ -191,7 +196,7 @@ impl<'a> Attempt<'a> {
                 "the model sent nothing for {}",
                 humantime::format_duration(self.config.byte_limit)
             ))),
-            Torn::Lost(reason) => self.passing(format!("the model's answer broke off: {reason}")),
+            Torn::Lost(reason) => self.passing(format!("the model's answer broke off: {}", self.secrets.hide(reason))),
             Torn::TooLong => self.too_long(),
         }
     }
@@ -245,9 +250,7 @@ impl<'a> Attempt<'a> {
 
     /// The endpoint's words, short, and without the key.
     fn words(&self, message: &str) -> String {
-        let key = self.config.api_key.as_deref().map(str::trim).filter(|key| !key.is_empty());
-        let message = key.map_or_else(|| message.to_owned(), |key| message.replace(key, "[secret]"));
-        let words = trimmed(&message, ERROR_WORDS);
+        let words = self.secrets.told(message, ERROR_WORDS);
         if words.is_empty() { "it does not say why".into() } else { words }
     }
 }

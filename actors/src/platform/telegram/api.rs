@@ -2,7 +2,7 @@
 //!
 //! Sources: <https://core.telegram.org/bots/api#making-requests> (the envelope: `ok`, `result`, `error_code`, `description`,
 //! `parameters`), <https://core.telegram.org/bots/api#responseparameters> (`retry_after`, `migrate_to_chat_id`). The token is part
-//! of the URL, so no error of the transport is passed on as it is.
+//! of the URL, so no error of the transport is passed on as it is, and no words of whoever answers without a look for it.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{PlatformError, TelegramConfig};
-use crate::exchange::{self, BodyError};
+use crate::exchange::{self, BodyError, Secrets};
 
 /// The longest batch that is read: at most 100 updates, each of some ten kilobytes at the very most.
 const MAX_BATCH: usize = 32 << 20;
@@ -52,6 +52,7 @@ pub(crate) enum CallError {
 /// The Bot API for one bot.
 pub(super) struct Api {
     config: TelegramConfig,
+    secrets: Secrets,
     client: reqwest::Client,
 }
 
@@ -59,7 +60,8 @@ impl Api {
     pub(super) fn new(mut config: TelegramConfig, client: reqwest::Client) -> Self {
         config.token = config.token.trim().to_owned();
         config.api_root = config.api_root.trim().trim_end_matches('/').to_owned();
-        Self { config, client }
+        let secrets = Secrets::new([config.token.as_str()]);
+        Self { config, secrets, client }
     }
 
     /// How long one getUpdates waits.
@@ -75,16 +77,16 @@ impl Api {
     /// Calls `method` and returns its `result` as it came.
     pub(super) async fn call(&self, method: &str, parameters: &impl Serialize, limit: Duration) -> Result<Box<RawValue>, CallError> {
         let request = self.client.post(self.address(method)?).timeout(limit).json(parameters);
-        let response = request.send().await.map_err(failed)?;
+        let response = request.send().await.map_err(|error| self.failed(error))?;
         let status = response.status();
         let named = exchange::retry_after(response.headers(), SystemTime::now());
         let most = if method == "getUpdates" { MAX_BATCH } else { MAX_ANSWER };
         let body = match exchange::text_of(response, most).await {
             Ok(body) => body,
             Err(BodyError::TooLong) => return Err(CallError::Lost(format!("its answer is longer than {most} bytes"))),
-            Err(BodyError::Lost(reason)) => return Err(CallError::Lost(reason)),
+            Err(BodyError::Lost(reason)) => return Err(CallError::Lost(self.secrets.hide(&reason))),
         };
-        opened(status, named, &body)
+        opened(status, named, &body, &self.secrets)
     }
 
     /// What a failed call means for the connection.
@@ -123,6 +125,16 @@ impl Api {
         PlatformError::Broken { reason, retry_after: None }
     }
 
+    fn failed(&self, error: reqwest::Error) -> CallError {
+        let (builder, connect) = (error.is_builder(), error.is_connect());
+        let words = self.secrets.hide(&exchange::words(error));
+        match (builder, connect) {
+            (true, _) => CallError::BadAddress,
+            (false, true) => CallError::NotSent(words),
+            (false, false) => CallError::Lost(words),
+        }
+    }
+
     fn address(&self, method: &str) -> Result<reqwest::Url, CallError> {
         let token = &self.config.token;
         // Anything else would change the path, and with it the server that reads the rest.
@@ -144,16 +156,6 @@ fn conflict(name: &str, description: &str) -> String {
     }
 }
 
-fn failed(error: reqwest::Error) -> CallError {
-    if error.is_builder() {
-        CallError::BadAddress
-    } else if error.is_connect() {
-        CallError::NotSent(exchange::words(error))
-    } else {
-        CallError::Lost(exchange::words(error))
-    }
-}
-
 #[derive(Deserialize)]
 struct Envelope {
     ok: bool,
@@ -166,7 +168,7 @@ struct Envelope {
 }
 
 /// What an answer says. Only an envelope is Telegram's word; a status without one comes from something in between.
-pub(crate) fn opened(status: StatusCode, named: Option<Duration>, body: &str) -> Result<Box<RawValue>, CallError> {
+pub(crate) fn opened(status: StatusCode, named: Option<Duration>, body: &str, secrets: &Secrets) -> Result<Box<RawValue>, CallError> {
     let envelope = match serde_json::from_str::<Envelope>(body) {
         Ok(Envelope { ok: true, result: Some(result), .. }) => return Ok(result),
         Ok(envelope) if !envelope.ok => envelope,
@@ -181,7 +183,7 @@ pub(crate) fn opened(status: StatusCode, named: Option<Duration>, body: &str) ->
     }
     Err(CallError::Declined {
         code,
-        description: exchange::trimmed(&envelope.description, DESCRIPTION),
+        description: secrets.told(&envelope.description, DESCRIPTION),
         migrated_to: envelope.parameters.get("migrate_to_chat_id").and_then(Value::as_i64),
     })
 }
@@ -215,7 +217,7 @@ mod tests {
             (429, "slow down", Err(secs(1))),
         ] {
             let status = StatusCode::from_u16(status).expect("a status");
-            let answer = opened(status, None, body);
+            let answer = opened(status, None, body, &Secrets::default());
             assert_eq!(answer.as_ref().map(|result| result.get()), expected.as_ref().copied(), "{status} {body}");
         }
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 
+use crate::exchange::Secrets;
 use crate::platform::SpeakError;
 use crate::platform::telegram::api::{CallError, opened};
 use crate::platform::telegram::listener::batch;
@@ -13,6 +14,8 @@ use crate::platform::telegram::speaker::speak_error;
 const STATUSES: [u16; 6] = [200, 429, 400, 403, 404, 502];
 /// No wait is longer, whatever is asked for.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+/// To be found in nothing that is told.
+const TOKEN: &str = "4711:TEST-token";
 /// More than a failure's words have, of which the foreign ones are cut short.
 const LONGEST_REASON: usize = 300;
 
@@ -22,8 +25,9 @@ pub fn one_envelope(data: &[u8]) {
     let Some((status, body)) = data.split_first() else { return };
     let status = StatusCode::from_u16(STATUSES[usize::from(*status) % STATUSES.len()]).expect("a status");
     let body = String::from_utf8_lossy(body);
+    let secrets = Secrets::new([TOKEN]);
     for named in [None, Some(Duration::ZERO), Some(Duration::MAX)] {
-        match opened(status, named, &body) {
+        match opened(status, named, &body, &secrets) {
             Ok(result) => one_batch(&result),
             Err(error) => one_refusal(error),
         }
@@ -48,4 +52,5 @@ fn one_refusal(error: CallError) {
 
 fn assert_short(words: &str) {
     assert!(words.chars().count() <= LONGEST_REASON && !words.contains(char::is_control), "{words:?}");
+    assert!(!words.contains(TOKEN), "{words:?}");
 }
