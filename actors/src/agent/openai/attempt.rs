@@ -23,9 +23,12 @@ const ERROR_WORDS: usize = 200;
 /// What JSON makes of a byte at most (`\u0000`), and what it adds around the words.
 const ESCAPED: usize = 6;
 const WRAPPING: usize = 64 << 10;
+/// What a byte of an answer comes wrapped in at most: a chunk of its own, with all that servers put into one. A stream that is longer than the longest
+/// answer so wrapped is no answer.
+const WRAPPED: usize = 512;
 /// After the answer is over, so long is waited for the end of the stream, so that the connection can be used again.
 const LINGER: Duration = Duration::from_millis(200);
-/// Progress without words (a model that reasons) is reported at most this often.
+/// Progress without words of the answer (a model that reasons aloud) is reported at most this often.
 const ALIVE_EVERY: Duration = Duration::from_secs(1);
 
 /// Why an attempt came to nothing.
@@ -96,8 +99,8 @@ impl<'a> Attempt<'a> {
 
     /// Reads the answer. Servers that do not stream, though asked to, send JSON, under whatever content type; so it is the first byte that tells.
     async fn read(&mut self, response: Response) -> Result<(), Setback> {
-        let pending = Arc::new(AtomicUsize::new(0));
-        let mut bytes = Box::pin(self.bytes(response, Arc::clone(&pending)));
+        let idle = Arc::new(AtomicUsize::new(0));
+        let mut bytes = Box::pin(self.bytes(response, Arc::clone(&idle)));
         let mut head = Vec::new();
         let first = loop {
             match bytes.try_next().await {
@@ -119,7 +122,7 @@ impl<'a> Attempt<'a> {
             }
             Some(_) => {
                 let head = futures_util::stream::iter([Ok(Bytes::from(head))]);
-                self.read_events(head.chain(bytes), &pending).await
+                self.read_events(head.chain(bytes), &idle).await
             }
         }
     }
@@ -127,10 +130,10 @@ impl<'a> Attempt<'a> {
     async fn read_whole(&mut self, body: &str) -> Result<(), Setback> {
         let before = self.completion.whole(body).map(str::to_owned);
         let text = before.map_err(|odd| self.odd(odd))?;
-        self.say(text).await
+        self.say(text).await.map(drop)
     }
 
-    async fn read_events(&mut self, bytes: impl Stream<Item = Result<Bytes, Torn>>, pending: &AtomicUsize) -> Result<(), Setback> {
+    async fn read_events(&mut self, bytes: impl Stream<Item = Result<Bytes, Torn>>, idle: &AtomicUsize) -> Result<(), Setback> {
         let mut events = Box::pin(SseByteStream::new(bytes));
         while !self.completion.over {
             let event = match events.next().await {
@@ -144,45 +147,52 @@ impl<'a> Attempt<'a> {
                 None if self.completion.begun => return Err(self.passing("the model's answer broke off".into())),
                 None => return Err(self.odd(Odd::NotUnderstood)),
             };
-            pending.store(0, Ordering::Relaxed);
             let Some(data) = event.data.filter(|data| !data.is_empty()) else { continue };
             let piece = self.completion.chunk(&data).map(str::to_owned);
             let piece = piece.map_err(|odd| self.odd(odd))?;
-            self.say(piece).await?;
+            if self.say(piece).await? {
+                idle.store(0, Ordering::Relaxed);
+            }
         }
         // The answer is whole; whatever happens to the connection now is no matter.
         let _ = tokio::time::timeout(LINGER, async { while let Some(Ok(_)) = events.next().await {} }).await;
         Ok(())
     }
 
-    /// The body, with a bound on silence and on what may come without making an event.
-    fn bytes(&self, response: Response, pending: Arc<AtomicUsize>) -> impl Stream<Item = Result<Bytes, Torn>> + use<> {
-        let (limit, most) = (self.config.byte_limit, self.config.max_answer_bytes.saturating_mul(ESCAPED).saturating_add(WRAPPING));
-        futures_util::stream::try_unfold(response, move |mut response| {
-            let pending = Arc::clone(&pending);
+    /// The body, with a bound on silence, on what may come without progress (an event that is none is no progress), and on the whole.
+    fn bytes(&self, response: Response, idle: Arc<AtomicUsize>) -> impl Stream<Item = Result<Bytes, Torn>> + use<> {
+        let limit = self.config.byte_limit;
+        let bound = |wrapped: usize| self.config.max_answer_bytes.saturating_mul(wrapped).saturating_add(WRAPPING);
+        let (most_idle, most) = (bound(ESCAPED), bound(WRAPPED));
+        futures_util::stream::try_unfold((response, 0_usize), move |(mut response, all)| {
+            let idle = Arc::clone(&idle);
             async move {
                 let chunk = tokio::time::timeout(limit, response.chunk()).await.map_err(|_| Torn::Silent)?;
                 let Some(chunk) = chunk.map_err(|error| Torn::Lost(exchange::words(error)))? else { return Ok(None) };
-                let held = pending.fetch_add(chunk.len(), Ordering::Relaxed) + chunk.len();
-                if held > most { Err(Torn::TooLong) } else { Ok(Some((chunk, response))) }
+                let since = idle.fetch_add(chunk.len(), Ordering::Relaxed) + chunk.len();
+                let all = all.saturating_add(chunk.len());
+                if since > most_idle || all > most { Err(Torn::TooLong) } else { Ok(Some((chunk, (response, all)))) }
             }
         })
     }
 
-    async fn say(&mut self, piece: String) -> Result<(), Setback> {
-        if self.completion.text.len() > self.config.max_answer_bytes {
+    /// Reports what is new; whether anything is. An event without words is nothing that an idle limit should wait for.
+    async fn say(&mut self, piece: String) -> Result<bool, Setback> {
+        if self.completion.text.len().max(self.completion.thought) > self.config.max_answer_bytes {
             return Err(self.too_long());
         }
+        let thinks = self.completion.thinks_on();
+        let progress = thinks || !piece.is_empty();
         let told = if !piece.is_empty() {
             self.spoken = true;
             self.report.text(piece).await
-        } else if self.alive.elapsed() >= ALIVE_EVERY {
+        } else if thinks && self.alive.elapsed() >= ALIVE_EVERY {
             self.alive = Instant::now();
             self.report.alive().await
         } else {
             Ok(())
         };
-        told.map_err(|lost| Setback::Final(AgentError::Unavailable(lost.to_string())))
+        told.map(|()| progress).map_err(|lost| Setback::Final(AgentError::Unavailable(lost.to_string())))
     }
 
     fn passing(&self, reason: String) -> Setback {

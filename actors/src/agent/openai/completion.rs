@@ -12,6 +12,10 @@ use serde_json::Value;
 pub(super) struct Completion {
     /// The answer's words.
     pub(super) text: String,
+    /// Bytes of thoughts so far, of which nothing else is kept.
+    pub(super) thought: usize,
+    /// Of which it was asked whether there are more.
+    thought_before: usize,
     /// Whether the server said that this is all.
     pub(super) over: bool,
     /// Whether anything was understood at all.
@@ -43,6 +47,11 @@ impl Completion {
         self.take(&chunk)
     }
 
+    /// Whether there are thoughts that were not there when this was asked before.
+    pub(super) fn thinks_on(&mut self) -> bool {
+        std::mem::replace(&mut self.thought_before, self.thought) < self.thought
+    }
+
     /// Takes a whole answer, from a server that does not stream.
     pub(super) fn whole(&mut self, body: &str) -> Result<&str, Odd> {
         let body: Value = serde_json::from_str(body).map_err(|_| Odd::NotUnderstood)?;
@@ -66,6 +75,10 @@ impl Completion {
         for choice in chunk["choices"].as_array().into_iter().flatten().filter(|choice| ours(choice)) {
             for said in [&choice["delta"]["content"], &choice["message"]["content"]] {
                 add(&mut self.text, said);
+            }
+            // DeepSeek, llama.cpp and vLLM call a model's thoughts the one, OpenRouter and later versions of vLLM the other.
+            for thought in [&choice["delta"]["reasoning_content"], &choice["delta"]["reasoning"]] {
+                self.thought = self.thought.saturating_add(thought.as_str().map_or(0, str::len));
             }
             // Some servers send an empty reason with every chunk.
             self.over |= choice["finish_reason"].as_str().is_some_and(|reason| !reason.is_empty());
@@ -133,6 +146,23 @@ mod tests {
         check(&[r#"{"choices":[{"message":{"content":"whole"},"finish_reason":"stop"}]}"#], "whole", true);
         check(&[r#"{"error":null,"choices":[{"delta":{"content":"a"}}]}"#], "a", false);
         check(&[], "", false);
+    }
+
+    #[test]
+    fn thoughts_are_progress_and_events_without_words_are_none() {
+        let mut completion = Completion::default();
+        for (delta, more) in [
+            (r#"{"role":"assistant","content":""}"#, false),
+            (r#"{"reasoning_content":"hm"}"#, true),
+            (r#"{"reasoning_content":""}"#, false),
+            (r#"{"reasoning":"so"}"#, true),
+            (r#"{"content":"a"}"#, false),
+            (r#"{"reasoning":null}"#, false),
+        ] {
+            completion.chunk(&format!(r#"{{"choices":[{{"delta":{delta}}}]}}"#)).expect("a chunk");
+            assert_eq!(completion.thinks_on(), more, "{delta}");
+        }
+        assert_eq!((completion.text.as_str(), completion.thought), ("a", 4));
     }
 
     #[test]

@@ -166,6 +166,29 @@ async fn what_will_not_pass_is_not() {
     );
 }
 
+/// Events at full speed, of which none says anything: they end the attempt, and the idle limit hears nothing of them.
+#[tokio::test]
+async fn g19_g41_events_without_words_are_not_heard_for_long() {
+    let fake = FakeOpenAi::start();
+    let too_long = "the model's answer is longer than 1000 bytes (agents.smart.max_answer_bytes)";
+    let thought = |words: &str| format!("data: {{\"choices\":[{{\"delta\":{{\"reasoning_content\":\"{words}\"}}}}]}}\n\n");
+    let keep_alive = "data: {\"choices\":[]}\n\n".repeat(5_000);
+    let one_letter = format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"a\"}}}}],\"x\":\"{}\"}}\n\n", "x".repeat(4_000));
+    for body in [keep_alive, ": still here\n\n".repeat(10_000), thought("hm").repeat(600), one_letter.repeat(200)] {
+        let what: String = body.chars().take(60).collect();
+        fake.reply_next(Reply::Body("text/event-stream", body));
+        let (report, mut news) = Report::channel(1_000);
+        let run = agent(config(&fake)).run(task("hi"), report);
+        let told = async { while !matches!(news.recv().await, None | Some(News::Alive)) {} };
+        let (answer, ()) = tokio::time::timeout(BOUND, async { tokio::join!(run, told) }).await.expect("it ends");
+        assert_eq!(answer, Err(AgentError::Failed(too_long.into())), "{what}");
+    }
+    // A model that thinks aloud, and then answers, is heard to its end.
+    let done = format!("data: {CHUNK}\n\ndata: [DONE]\n\n");
+    fake.reply_next(Reply::Body("text/event-stream", thought("hm").repeat(400) + &done));
+    assert_eq!(run(config(&fake)).await.0, Ok(Answer { text: "a".into() }));
+}
+
 #[tokio::test]
 async fn silence_is_bounded_and_not_asked_twice() {
     let silent = || Err(AgentError::Unavailable("the model sent nothing for 1s".into()));
