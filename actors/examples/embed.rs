@@ -234,6 +234,7 @@ impl Counter {
             sender: Sender { user: UserId::new(user), name: user.to_owned(), person: true },
             message: Some(message.clone()),
             text,
+            relayed: false,
         };
         // A client that repeats a request under an id of its own would be recognised by the delivery id; here each request is new. There is
         // no cursor: nothing is read from a stream.

@@ -87,7 +87,8 @@ impl Desk {
         if said.text.len() > self.settings.message_bytes as usize {
             return Judgement::Refused(Excess::Long);
         }
-        let command = command::parse(&said.text);
+        // Whoever passes a command on does not give it: a forwarded "/shutdown" of an administrator is a quotation.
+        let command = if said.relayed { None } else { command::parse(&said.text) };
         let busy = self.senders.count(now, MINUTE, who) > self.settings.sender_per_minute;
         match command {
             // Whoever is too loud can still stop what runs.
@@ -190,6 +191,7 @@ mod tests {
             sender: Sender { user: user.into(), name: user.into(), person: true },
             message: None,
             text: text.into(),
+            relayed: false,
         }
     }
 
@@ -217,6 +219,16 @@ mod tests {
         check(0, "a", said("boss", "/restart"), Judgement::Command(Command::Restart));
         check(0, "open", said("boss", "/restart"), Judgement::Command(Command::Forbidden));
         check(0, "unknown", said("ann", "hi"), stranger(false));
+    }
+
+    #[test]
+    fn g23_words_that_were_passed_on_are_no_command() {
+        let mut desk = desk();
+        for (relayed, expected) in [(false, Judgement::Command(Command::Restart)), (true, Judgement::Message)] {
+            assert_eq!(desk.judge(at(0), &"a".into(), &Said { relayed, ..said("boss", "/restart") }, 0), expected);
+        }
+        let stranger = Said { relayed: true, ..said("bob", "hi") };
+        assert_eq!(desk.judge(at(0), &"a".into(), &stranger, 0), Judgement::Stranger { greet: true });
     }
 
     #[test]

@@ -116,6 +116,8 @@ pub struct Said {
     pub message: Option<MessageId>,
     /// The words.
     pub text: String,
+    /// Whether the words are somebody else's, passed on: a forwarded message, one that a bot wrote for its user. They are never a command.
+    pub relayed: bool,
 }
 
 /// Who spoke.

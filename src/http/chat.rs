@@ -136,6 +136,6 @@ fn inbound(caller: &Caller, delivery: DeliveryId, text: String) -> Inbound {
     let user = caller.user();
     let sender = Sender { name: format!("browser {user}"), user, person: true };
     let message = Some(MessageId::new(delivery.as_str()));
-    let said = Said { room: caller.room(), thread: None, group: false, sender, message, text };
+    let said = Said { room: caller.room(), thread: None, group: false, sender, message, text, relayed: false };
     Inbound { delivery, cursor: None, content: Content::Message(said) }
 }

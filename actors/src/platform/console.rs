@@ -121,7 +121,7 @@ fn typed_line(text: String) -> Inbound {
     // A number within this process would be taken for an earlier process's.
     let delivery = Uuid::now_v7().to_string();
     let sender = Sender { user: UserId::new("local"), name: "local".into(), person: true };
-    let said = Said { room: RoomId::new("local"), thread: None, group: false, sender, message: None, text };
+    let said = Said { room: RoomId::new("local"), thread: None, group: false, sender, message: None, text, relayed: false };
     Inbound { delivery: DeliveryId::new(delivery), cursor: None, content: Content::Message(said) }
 }
 

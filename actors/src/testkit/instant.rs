@@ -39,6 +39,7 @@ impl People {
             sender: Sender { user: UserId::new(&room), name: "somebody".into(), person: true },
             message: None,
             text: text.into(),
+            relayed: false,
         };
         let inbound = Inbound { delivery: DeliveryId::new(delivery), cursor: None, content: Content::Message(said) };
         self.say.send(inbound).expect("the platform is kept by its adapter");

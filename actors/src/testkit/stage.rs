@@ -145,6 +145,7 @@ impl Stage {
             sender: Sender { user: UserId::new(user), name: user.into(), person: true },
             message: None,
             text: text.into(),
+            relayed: false,
         };
         let inbound =
             Inbound { delivery: delivery.clone(), cursor: Some(Cursor::new(number.to_string())), content: Content::Message(said) };

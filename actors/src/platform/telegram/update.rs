@@ -2,9 +2,10 @@
 //!
 //! Sources: <https://core.telegram.org/bots/api#update>, <https://core.telegram.org/bots/api#message>,
 //! <https://core.telegram.org/bots/api#user>, <https://core.telegram.org/bots/api#chat>,
-//! <https://core.telegram.org/bots/features#commands> (`/command@bot`).
+//! <https://core.telegram.org/bots/features#commands> (`/command@bot`), <https://core.telegram.org/bots/api#messageorigin> (what was forwarded).
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use crate::exchange::trimmed;
@@ -57,6 +58,12 @@ struct Message {
     is_topic_message: bool,
     text: Option<String>,
     caption: Option<String>,
+    /// Set when it is forwarded, from whomever.
+    forward_origin: Option<IgnoredAny>,
+    /// The same, from Bot API servers of before version 7.0 (2023), which people run themselves.
+    forward_date: Option<IgnoredAny>,
+    /// Set when an inline bot wrote the words, and the sender only chose them.
+    via_bot: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -79,6 +86,7 @@ struct User {
 
 fn said(message: Message, us: &str) -> Result<Said, &'static str> {
     let sender = sender(&message);
+    let relayed = message.forward_origin.is_some() || message.forward_date.is_some() || message.via_bot.is_some();
     let text = message.text.or(message.caption).filter(|text| !text.is_empty()).ok_or("a message without words")?;
     Ok(Said {
         room: RoomId::new(message.chat.id.to_string()),
@@ -87,7 +95,9 @@ fn said(message: Message, us: &str) -> Result<Said, &'static str> {
         group: message.chat.kind != "private",
         sender,
         message: Some(MessageId::new(message.message_id.to_string())),
-        text: addressed(text, us).ok_or("a command for another bot")?,
+        // What was passed on is nobody's command, and stays as it was said.
+        text: if relayed { text } else { addressed(text, us).ok_or("a command for another bot")? },
+        relayed,
     })
 }
 
@@ -127,13 +137,14 @@ mod tests {
         let line = match meaning(number, &raw, "OurBot").content {
             Content::Nothing { reason } => reason,
             Content::Message(said) => format!(
-                "{}{}{} {}{}#{}: {}",
+                "{}{}{} {}{}#{}: {}{}",
                 said.room,
                 said.thread.map(|thread| format!("/{thread}")).unwrap_or_default(),
                 if said.group { " group" } else { "" },
                 said.sender.user,
                 if said.sender.person { format!(" ({})", said.sender.name) } else { format!(" (stranger {})", said.sender.name) },
                 said.message.expect("every message has an id"),
+                if said.relayed { "relayed " } else { "" },
                 said.text,
             ),
         };
@@ -178,6 +189,22 @@ mod tests {
         }
         check(r#"{"update_id":1,"edited_message":{"text":"x"}}"#, "an update of a kind that was not asked for");
         check(r#"{"update_id":1,"hologram":{"x":"\ud800"}}"#, "an update of a kind that was not asked for");
+    }
+
+    #[test]
+    fn g23_what_was_forwarded_or_written_by_an_inline_bot_is_no_command() {
+        let origin = r#""forward_origin":{"type":"hidden_user","sender_user_name":"Boss","date":1}"#;
+        let bot = r#""via_bot":{"id":9,"is_bot":true,"first_name":"Inline"}"#;
+        for (more, text, expected) in [
+            (origin, "/shutdown", "relayed /shutdown"),
+            (origin, "/shutdown@OurBot", "relayed /shutdown@OurBot"),
+            (r#""forward_date":1"#, "/stop", "relayed /stop"),
+            (bot, "/new@OtherBot", "relayed /new@OtherBot"),
+            (r#""forward_origin":null,"via_bot":null"#, "/stop@OurBot", "/stop"),
+        ] {
+            check(&message(&format!(r#"{ANN},{PRIVATE},{more},"text":"{text}""#)), &format!("7 7 (Ann Lee)#5: {expected}"));
+        }
+        check(&message(&format!(r#"{ANN},{PRIVATE},{origin},"photo":[],"caption":"/stop""#)), "7 7 (Ann Lee)#5: relayed /stop");
     }
 
     #[test]
