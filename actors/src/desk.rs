@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod command;
+pub mod strangers;
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -15,6 +16,7 @@ use crate::platform::Said;
 use crate::settings::{self, Groups};
 use access::Doors;
 use command::Command;
+use strangers::Strangers;
 
 /// Senders that are remembered at most, for each of the desk's memories.
 const REMEMBERED: usize = 10_000;
@@ -30,6 +32,8 @@ pub struct Desk {
     settings: settings::Session,
     /// Who may speak, and who may command.
     pub doors: Doors,
+    /// Which of those who are turned away are worth a line.
+    pub strangers: Strangers,
     senders: Recent<(AdapterName, UserId)>,
     greeted: Recent<(AdapterName, UserId)>,
     greetings: Recent<AdapterName>,
@@ -63,7 +67,8 @@ pub enum Excess {
 impl Desk {
     /// A desk behind these doors.
     pub fn new(settings: settings::Session, doors: Doors) -> Self {
-        Self { settings, doors, senders: Recent::new(), greeted: Recent::new(), greetings: Recent::new() }
+        let (senders, greeted, greetings) = (Recent::new(), Recent::new(), Recent::new());
+        Self { settings, doors, strangers: Strangers::default(), senders, greeted, greetings }
     }
 
     /// Other settings from now on; what is remembered stays.
@@ -130,9 +135,15 @@ struct Recent<K> {
     windows: HashMap<K, (Moment, u32)>,
 }
 
+impl<K> Default for Recent<K> {
+    fn default() -> Self {
+        Self { windows: HashMap::new() }
+    }
+}
+
 impl<K: Hash + Eq> Recent<K> {
     fn new() -> Self {
-        Self { windows: HashMap::new() }
+        Self::default()
     }
 
     /// Counts one more; how many there are in the window now.

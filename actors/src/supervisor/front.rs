@@ -11,8 +11,9 @@ use actix::{AsyncContext, Context, Handler, Message};
 
 use super::{Stage, Supervisor};
 use crate::desk::command::Command;
+use crate::desk::strangers::{COUNT_EVERY, Telling};
 use crate::desk::{Excess, GREET_EVERY, Judgement};
-use crate::ids::{Account, AdapterName, DeliveryId, Seq, SessionKey};
+use crate::ids::{Account, AdapterName, DeliveryId, Seq, SessionKey, UserId};
 use crate::ledger::writer::Unable;
 use crate::ledger::{
     Accept, Accepted, Clear, Done, Knowledge, NoticeKind, OpenCommand, OutboxRow, PairCode, Question, Request, SessionView, Settle, Step,
@@ -87,7 +88,7 @@ impl Handler<Offered> for Supervisor {
         let waiting = self.books.waiting(&session);
         let judgement = self.desk.judge(self.clock.now(), &adapter, &said, waiting);
         if let Judgement::Stranger { greet } = judgement {
-            tracing::info!(%adapter, user = ?said.sender.user, greet, "stranger turned away");
+            self.tell_of_stranger(&adapter, &said.sender.user, greet, ctx);
             receipt.settle(Taken::Accepted);
             if greet {
                 self.greet(&adapter, &session, &said);
@@ -189,6 +190,21 @@ impl Supervisor {
             };
             me.do_send(taking(result));
         });
+    }
+
+    /// In a line of its own, or in the count of a minute.
+    fn tell_of_stranger(&mut self, adapter: &AdapterName, user: &UserId, greet: bool, ctx: &mut Context<Self>) {
+        match self.desk.strangers.turned_away(self.clock.now(), adapter, user) {
+            Telling::Line => tracing::info!(%adapter, ?user, greet, "stranger turned away"),
+            Telling::Counted => {}
+            Telling::BeginsACount => {
+                let adapter = adapter.clone();
+                ctx.run_later(COUNT_EVERY, move |supervisor, _| {
+                    let count = supervisor.desk.strangers.take(&adapter);
+                    tracing::info!(%adapter, count, "more messages of strangers turned away");
+                });
+            }
+        }
     }
 
     /// Tells a stranger their code, at most once.
