@@ -13,6 +13,7 @@ pub mod network;
 pub mod secret;
 pub mod sections;
 mod show;
+mod warnings;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -120,6 +121,7 @@ impl Config {
             return Err(Faults(faults));
         };
         warnings.extend(daemon.http.warning());
+        warnings.extend(warnings::find(&daemon.http, &agents, &adapters, &merged));
         let mut control = daemon.control;
         if control.socket.as_os_str().is_empty() {
             control.socket = around.first_path("RUNTIME_DIRECTORY").unwrap_or_else(|| state_dir.clone()).join("control.sock");

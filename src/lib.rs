@@ -17,6 +17,7 @@ pub mod http;
 pub mod install;
 pub mod lock;
 pub mod log;
+pub mod loopback;
 pub mod orphans;
 pub mod release;
 pub mod reload;

@@ -6,7 +6,7 @@ use super::fault::Origin;
 use super::layers::Merged;
 
 /// Keys whose values are secrets.
-const SECRETS: [&str; 2] = ["token", "api_key"];
+pub(super) const SECRETS: [&str; 2] = ["token", "api_key"];
 /// Comments begin here.
 const COLUMN: usize = 48;
 

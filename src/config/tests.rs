@@ -6,6 +6,7 @@ fn load(file: &str, variables: &[(&str, &str)]) -> (Result<Config, Faults>, temp
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("config.toml");
     std::fs::write(&path, file).expect("writable");
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("ours");
     let mut around = Surroundings::default();
     around.variables.insert("HOME".into(), "/home/nobody".into());
     around.variables.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));

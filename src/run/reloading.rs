@@ -102,11 +102,12 @@ impl Reloader {
     }
 }
 
-/// Reads what was read before as it is now, fitted as at the start, and what is to be warned of.
+/// Reads what was read before as it is now, fitted as at the start, and what is to be warned of that was not warned of before.
 fn known_again(old: &Config, around: &Surroundings) -> Result<(Config, Vec<String>), Faults> {
     let mut new = old.load_again(around)?;
     let fitted = service::fit(&mut new.settings.shutdown);
-    let warnings = fitted.into_iter().chain(new.warnings.iter().cloned()).collect();
+    let told = |warning: &&String| !old.warnings.contains(warning);
+    let warnings = fitted.into_iter().chain(new.warnings.iter().filter(told).cloned()).collect();
     Ok((new, warnings))
 }
 
