@@ -179,7 +179,7 @@ async fn chat(words: web::Json<Words>, counter: web::Data<Counter>) -> HttpRespo
     match taken.await {
         Ok(Taken::Accepted) => {}
         // Nothing was stored: the client still has it, and says it again.
-        Ok(Taken::Later(after)) => return later(after.as_secs().max(1), "it could not be stored"),
+        Ok(Taken::Later(after) | Taken::Full(after)) => return later(after.as_secs().max(1), "it could not be stored"),
         Err(_) => return later(5, "nobody took it in"),
     }
     match tokio::time::timeout(PATIENCE, reply).await {

@@ -58,6 +58,14 @@ pub trait Ledger: Send + 'static {
         Ok(())
     }
 
+    /// How many bytes are in use; what was forgotten is room again. An engine that is bounded by nothing that lasts need not say.
+    ///
+    /// # Errors
+    /// When it cannot be read now.
+    fn used(&mut self) -> Result<u64, Fault> {
+        Ok(0)
+    }
+
     /// Brings everything into the main file and closes; nothing is called after it.
     ///
     /// # Errors

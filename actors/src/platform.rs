@@ -139,6 +139,8 @@ pub enum Taken {
     Accepted,
     /// It could not be stored now; offer it again, not before this time has passed.
     Later(Duration),
+    /// It could not be stored, and will not be before somebody makes room; offer it again, not before this time has passed.
+    Full(Duration),
 }
 
 /// The one way to answer an [`Offer`]. Dropping it unsettled counts as "offer it again".

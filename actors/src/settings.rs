@@ -237,6 +237,8 @@ pub struct Ledger {
     pub batch: u32,
     /// Steps that wait for a ledger that cannot commit at most; more are refused.
     pub backlog: u32,
+    /// Over so many bytes in use nothing new is taken in; 0: no bound.
+    pub max_bytes: u64,
     /// How long closed rows, duplicate keys and transcripts stay; at least as long as the longest redelivery of a platform (Telegram: 24 h).
     #[serde(with = "span")]
     pub keep: Duration,

@@ -118,6 +118,8 @@ pub struct Supervisor {
     marker: Addr<MarkerActor>,
     ledger_id: uuid::Uuid,
     ledger_health: Result<(), String>,
+    /// Why it takes in nothing new, though it commits.
+    ledger_full: Option<String>,
     bulletin: Box<dyn Fn(Bulletin)>,
     /// Adapters that wait for the ledger's facts before they start.
     unborn: Vec<(AdapterSettings, Arc<dyn Platform>)>,
@@ -257,6 +259,7 @@ impl Supervisor {
             marker,
             ledger_id: uuid::Uuid::nil(),
             ledger_health: Ok(()),
+            ledger_full: None,
             bulletin,
             unborn: adapters,
             agents,
@@ -657,6 +660,8 @@ impl Handler<LedgerHealth> for Supervisor {
     fn handle(&mut self, health: LedgerHealth, ctx: &mut Context<Self>) {
         match health {
             LedgerHealth::Up => self.ledger_health = Ok(()),
+            LedgerHealth::Full { reason } => self.ledger_full = Some(reason),
+            LedgerHealth::Roomy => self.ledger_full = None,
             LedgerHealth::Down { reason } => {
                 self.ledger_health = Err(reason);
                 self.plan(plan::Event::LedgerDown, ctx);

@@ -14,7 +14,8 @@ use super::layers::{Merged, OPEN};
 use super::network::Network;
 
 /// Values that may be zero and mean something then.
-const MAY_BE_ZERO: [&str; 7] = [
+const MAY_BE_ZERO: [&str; 8] = [
+    "ledger.max_bytes",
     "shutdown.manager_limit",
     "session.draft_every",
     "session.history",

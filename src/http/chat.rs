@@ -126,6 +126,11 @@ async fn say(front: web::Data<Front>, request: HttpRequest, payload: web::Payloa
             chat.hub.publish(&caller.room(), Event::Said { delivery, text });
             HttpResponse::Ok().json(serde_json::json!({ "id": id }))
         }
+        Ok(Ok(Taken::Full(wait))) => {
+            let mut full = later("the gateway has no room to store new messages; its operator can make some", wait.as_secs().max(1));
+            *full.status_mut() = StatusCode::INSUFFICIENT_STORAGE;
+            full
+        }
         Ok(Ok(Taken::Later(wait))) => later("the message cannot be stored now", wait.as_secs().max(1)),
         Ok(Err(_)) => later("the message was not taken in", SOON),
         Err(_) => later("nobody knows yet whether the message is stored; send it again under the same id", SOON),

@@ -26,6 +26,47 @@ fn home() -> Home {
     home
 }
 
+/// The only bound here is a number: the disk has room.
+#[test]
+fn g41_a_ledger_over_its_bound_takes_in_nothing_new_until_there_is_room() {
+    const MOST: u64 = 1 << 20;
+    const LONG: usize = 60_000;
+    let home = home();
+    home.rewrite(&[("[ledger]\n", &format!("[ledger]\nmax_bytes = {MOST}\n"))]);
+    let gateway = home.start();
+    let page = home.browser();
+    let mut said = 0;
+    let (status, after) = until("a page that is refused", || {
+        assert!(said < 100, "nobody is refused");
+        let words = format!("number {said}. {}", "x".repeat(LONG));
+        let answer = page.answer(&words);
+        said += usize::from(answer.0 == 200);
+        (answer.0 != 200).then_some(answer)
+    });
+    assert!(status == 507 && after.is_some_and(|seconds| seconds >= 1), "{status} {after:?}");
+    until("readiness that names it", || {
+        let (code, ready) = home.get("/readyz")?;
+        (code == 503 && ready.contains("ledger.max_bytes = 1048576")).then_some(())
+    });
+    // What was taken in is answered all the same, and what comes from elsewhere waits there.
+    let last = format!("number {}. ", said - 1);
+    until("the answer to the last", || {
+        let answers = |line: &String| line.starts_with("You said: ") && line.contains(&last);
+        page.lines(0).0.iter().any(answers).then_some(())
+    });
+    home.telegram.push_text(1, 1, "hello");
+    until("a listener that waits", || home.telegram.unconfirmed().first().map(drop));
+    assert_eq!(page.say("short"), 507);
+    assert_eq!(home.telegram.texts_in(1), Vec::<String>::new());
+    let size: u64 = files(&home).iter().filter_map(|file| std::fs::metadata(file).ok()).map(|found| found.len()).sum();
+    assert!(size < 8 * MOST, "{size} bytes for what is said of {said} messages");
+    assert_eq!(gateway.stop(), Some(0));
+    home.rewrite(&[(&format!("max_bytes = {MOST}"), &format!("max_bytes = {}", 64 * MOST))]);
+    let _gateway = home.start();
+    home.told(1, "You said: hello");
+    assert_eq!(page.say("short"), 200);
+}
+
 /// The ledger's files.
 fn files(home: &Home) -> [PathBuf; 2] {
     let ledger = home.state().ledger();

@@ -147,6 +147,10 @@ impl Ledger for SqliteLedger {
         self.book()?.prove().map_err(|error| fault(&error))
     }
 
+    fn used(&mut self) -> Result<u64, Fault> {
+        self.book()?.bytes_used().map_err(|error| Fault::NotCommitted(error.to_string()))
+    }
+
     fn close(&mut self) -> Result<(), Fault> {
         let Some(book) = self.open.take() else { return Ok(()) };
         let checkpoint = if self.writes { book.checkpoint() } else { Ok(true) };
@@ -164,6 +168,13 @@ impl Book {
         // Unread: the first step then looks its number up.
         let top = last_seq(&conn).unwrap_or(Seq(u64::MAX));
         Self { conn, ledger, top, known: None }
+    }
+
+    /// The pages that hold something. The file keeps those that do not, for what comes next.
+    fn bytes_used(&self) -> rusqlite::Result<u64> {
+        let number = |pragma| self.conn.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+        let pages = number("page_count")?.saturating_sub(number("freelist_count")?);
+        Ok(u64::try_from(pages.saturating_mul(number("page_size")?)).unwrap_or_default())
     }
 
     /// Two commits, so that the words are really written; a row that a cut leaves behind is replaced by the next.

@@ -2,7 +2,10 @@
 //!
 //! While one commit is under way the next one gathers, so one fsync serves every step that waits for it. When the ledger
 //! cannot commit, a step that [may](Urgency::May) happen is given back at once, and one that [must](Urgency::Must) waits, bounded, and is written when the
-//! ledger is back: every step is a compare-and-set, so writing it twice is harmless. It never decides what is written.
+//! ledger is back: every step is a compare-and-set, so writing it twice is harmless. It never decides what is written, but that there is room for
+//! something new (`room`).
+
+mod room;
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,6 +15,7 @@ use std::time::Duration;
 use actix::fut::ActorFutureExt;
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Recipient, Supervised, WrapFuture};
 
+use self::room::Room;
 use super::{Clear, Done, Fault, Knowledge, Ledger, Question, Step};
 use crate::settings;
 use crate::supervision::intensity::backoff;
@@ -42,6 +46,8 @@ pub struct Unable {
     pub reason: String,
     /// When it is worth trying again.
     pub retry_after: Duration,
+    /// Whether the ledger is well, and has no room for anything new.
+    pub full: bool,
 }
 
 /// What is called with what came of a step.
@@ -93,6 +99,13 @@ pub enum LedgerHealth {
         /// What it said.
         reason: String,
     },
+    /// It commits, and takes in nothing new: it is over its bound.
+    Full {
+        /// How full, and what to do.
+        reason: String,
+    },
+    /// It has room again.
+    Roomy,
     /// A commit is unknown and the ledger cannot be read back: nothing may be said any more.
     Lost {
         /// What it said.
@@ -151,7 +164,8 @@ enum Place {
 
 /// What the engine is to do.
 enum Job {
-    Commit(Vec<Step>),
+    /// These; and whether to say what is in use then.
+    Commit(Vec<Step>, bool),
     Ask(Question, Told),
     Reopen,
     Close,
@@ -163,7 +177,8 @@ enum Job {
 enum JobDone {
     /// It fell over a job: nothing can be known any more.
     Fell(String),
-    Committed(Result<Vec<Done>, Fault>),
+    /// With what is in use, where that was asked and could be told.
+    Committed(Result<(Vec<Done>, Option<u64>), Fault>),
     Reopened(Result<(), Fault>),
     /// It can be read, and still cannot commit.
     Unproved(Fault),
@@ -227,6 +242,7 @@ pub struct LedgerActor {
     /// Commits that failed since one succeeded.
     failures: u32,
     closing: Option<WhenClosed>,
+    room: Room,
 }
 
 impl LedgerActor {
@@ -241,8 +257,10 @@ impl LedgerActor {
     }
 
     fn new(place: Place, settings: settings::Ledger, watcher: Recipient<LedgerHealth>) -> Self {
+        let room = Room::new(settings.max_bytes, (settings.retry_first, settings.retry_most));
         Self {
             place,
+            room,
             settings,
             watcher,
             queue: VecDeque::new(),
@@ -325,7 +343,7 @@ impl LedgerActor {
         if matches!(self.place, Place::Thread(_)) && !std::mem::replace(&mut self.watched, true) {
             ctx.notify_later(StillUnderWay(self.commits), SLOW);
         }
-        self.perform(Job::Commit(steps), ctx);
+        self.perform(Job::Commit(steps, self.room.is_bounded()), ctx);
     }
 
     /// What a command closes goes with its accept, also over the bound: a crash between the two would leave a /stop that stopped nothing.
@@ -357,7 +375,7 @@ impl LedgerActor {
         let failures = self.failures;
         self.failures = failures.saturating_add(1);
         let wait = backoff(self.settings.retry_first, self.settings.retry_most, failures, 1.0);
-        self.give_back(batch, &Unable { reason: reason.clone(), retry_after: wait });
+        self.give_back(batch, &Unable { reason: reason.clone(), retry_after: wait, full: false });
         tracing::error!(%reason, kept = self.queue.len(), ?wait, "ledger cannot commit");
         self.health = Health::Down { reason: reason.clone(), failures, unknown: matches!(fault, Fault::Unknown(_)) };
         self.watcher.do_send(LedgerHealth::Down { reason });
@@ -374,6 +392,7 @@ impl LedgerActor {
 
     /// Gives back what may fail, of a batch and of what waits; the rest waits on, in its order.
     fn give_back(&mut self, batch: Vec<Write>, unable: &Unable) {
+        self.room.given_back();
         let queued = std::mem::take(&mut self.queue);
         for entry in batch.into_iter().map(Entry::Step).chain(queued) {
             match entry {
@@ -401,6 +420,7 @@ impl LedgerActor {
         (full || urgency == Urgency::May).then(|| Unable {
             reason: reason.clone(),
             retry_after: backoff(self.settings.retry_first, self.settings.retry_most, *failures, 1.0),
+            full: false,
         })
     }
 }
@@ -428,7 +448,10 @@ fn serve(mut engine: Box<dyn Ledger>, inbox: &mpsc::Receiver<Job>, writer: &Addr
 
 fn work(engine: &mut dyn Ledger, job: Job) -> Option<JobDone> {
     match job {
-        Job::Commit(steps) => Some(JobDone::Committed(engine.commit(&steps))),
+        Job::Commit(steps, measure) => Some(JobDone::Committed(engine.commit(&steps).map(|done| {
+            // Unread: it stays as it was known.
+            (done, measure.then(|| engine.used().ok()).flatten())
+        }))),
         Job::Ask(question, reply) => {
             reply(engine.ask(&question));
             None
@@ -469,9 +492,9 @@ impl Handler<Write> for LedgerActor {
     type Result = ();
 
     fn handle(&mut self, write: Write, ctx: &mut Context<Self>) {
-        match self.refusal(write.urgency) {
-            Some(unable) => answer(write.reply, Err(unable)),
-            None => {
+        match self.refusal(write.urgency).map_or_else(|| self.room.admit(&write.step), Err) {
+            Err(unable) => answer(write.reply, Err(unable)),
+            Ok(()) => {
                 self.queue.push_back(Entry::Step(write));
                 self.pump(ctx);
             }
@@ -514,7 +537,7 @@ impl Handler<StillUnderWay> for LedgerActor {
         let reason = format!("a commit has been under way for {} s", SLOW.as_secs());
         tracing::error!(%reason, "ledger cannot commit");
         self.health = Health::Slow { reason: reason.clone() };
-        self.give_back(Vec::new(), &Unable { reason: reason.clone(), retry_after: self.settings.retry_most });
+        self.give_back(Vec::new(), &Unable { reason: reason.clone(), retry_after: self.settings.retry_most, full: false });
         self.watcher.do_send(LedgerHealth::Down { reason });
     }
 }
@@ -546,14 +569,22 @@ impl Handler<JobDone> for LedgerActor {
     fn handle(&mut self, done: JobDone, ctx: &mut Context<Self>) {
         match done {
             JobDone::Fell(panic) => self.lost(format!("the ledger's thread fell: {panic}")),
-            JobDone::Committed(Ok(results)) => {
+            JobDone::Committed(Ok((results, used))) => {
                 self.failures = 0;
                 if let Health::Slow { .. } = self.health {
                     tracing::info!(waiting = self.queue.len(), "ledger is back");
                     self.health = Health::Up;
                     self.watcher.do_send(LedgerHealth::Up);
                 }
-                for (write, result) in self.under_way.take().unwrap_or_default().into_iter().zip(results) {
+                let batch = self.under_way.take().unwrap_or_default();
+                if let Some(news) = used.and_then(|used| self.room.measured(used, batch.iter().map(|write| &write.step))) {
+                    match &news {
+                        LedgerHealth::Full { reason } => tracing::error!(%reason, "ledger takes in nothing new"),
+                        _ => tracing::info!("ledger has room again"),
+                    }
+                    self.watcher.do_send(news);
+                }
+                for (write, result) in batch.into_iter().zip(results) {
                     if let Done::Refused(reason) = &result {
                         // Never the step itself: it holds people's words.
                         tracing::error!(%reason, "ledger refused a step");

@@ -71,7 +71,7 @@ fn offered(inbound: Inbound) -> (Offer, Waiting) {
 
 fn pause(waiting: &Waiting) -> Option<Duration> {
     match waiting.taken {
-        Some(Taken::Later(pause)) => Some(pause),
+        Some(Taken::Later(pause) | Taken::Full(pause)) => Some(pause),
         Some(Taken::Accepted) | None => None,
     }
 }

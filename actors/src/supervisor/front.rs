@@ -183,7 +183,8 @@ impl Supervisor {
         });
         let clear = Clear { session, before: seq, forget, by: Some(seq) };
         self.ledger.write(Step::Clear(clear), move |cleared| {
-            let accepted = outcome.try_recv().unwrap_or_else(|_| Err(Unable { reason: "no answer".into(), retry_after: MINUTE }));
+            let accepted =
+                outcome.try_recv().unwrap_or_else(|_| Err(Unable { reason: "no answer".into(), retry_after: MINUTE, full: false }));
             let result = match (accepted, cleared) {
                 (Ok(Done::Accepted { .. }), Ok(done)) => Ok(done),
                 (accepted, _) => accepted,
@@ -267,7 +268,8 @@ impl Handler<Taking> for Supervisor {
             self.route(&arrival.session);
         }
         match result {
-            Err(unable) => receipt.settle(Taken::Later(unable.retry_after)),
+            Err(Unable { retry_after, full: true, .. }) => receipt.settle(Taken::Full(retry_after)),
+            Err(Unable { retry_after, full: false, .. }) => receipt.settle(Taken::Later(retry_after)),
             Ok(Done::Duplicate { waiting }) => {
                 receipt.settle(Taken::Accepted);
                 // Perhaps its session never heard: its accept may have been durable while nobody knew.

@@ -112,6 +112,9 @@ impl Supervisor {
         if let Err(reason) = &self.ledger_health {
             parts.push(format!("ledger: {reason}"));
         }
+        if let Some(reason) = &self.ledger_full {
+            parts.push(format!("ledger: {reason}"));
+        }
         let all_broken =
             !self.books.adapters.is_empty() && self.books.adapters.values().all(|entry| matches!(entry.health, AdapterHealth::Broken(_)));
         if self.ready.is_some() && all_broken {

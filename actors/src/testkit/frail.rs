@@ -1,5 +1,6 @@
 //! A ledger that can fall ill, for worlds: whatever it keeps its books in stays whole, as a disk does that refuses to write.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::ledger::{Done, Fault, Knowledge, Ledger, Question, Step};
@@ -32,12 +33,17 @@ pub struct Frail {
 
 /// How it is, and the way to change that. Clones are the same one.
 #[derive(Clone, Debug, Default)]
-pub struct Condition(Arc<Mutex<Health>>);
+pub struct Condition(Arc<Mutex<Health>>, Arc<AtomicU64>);
 
 impl Condition {
     /// How it is from now on.
     pub fn set(&self, health: Health) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = health;
+    }
+
+    /// So many bytes are in use from now on.
+    pub fn use_bytes(&self, bytes: u64) {
+        self.1.store(bytes, Ordering::Relaxed);
     }
 
     /// How it is; what happens only once is over with it.
@@ -89,6 +95,10 @@ impl Ledger for Frail {
 
     fn prove(&mut self) -> Result<(), Fault> {
         if self.condition.is(Health::Full) { Err(Fault::NotCommitted("the disk is full".into())) } else { self.engine.prove() }
+    }
+
+    fn used(&mut self) -> Result<u64, Fault> {
+        Ok(self.engine.used()?.max(self.condition.1.load(Ordering::Relaxed)))
     }
 
     fn close(&mut self) -> Result<(), Fault> {

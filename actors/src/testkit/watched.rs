@@ -33,6 +33,10 @@ impl Ledger for WatchedLedger {
         self.engine.reopen()
     }
 
+    fn used(&mut self) -> Result<u64, Fault> {
+        self.engine.used()
+    }
+
     fn close(&mut self) -> Result<(), Fault> {
         self.engine.close()
     }

@@ -40,6 +40,31 @@ fn messages_are_accepted_once_the_ledger_is_back() {
 }
 
 #[test]
+fn g41_a_full_ledger_takes_in_nothing_new_and_finishes_what_it_has() {
+    let (mut world, worker, condition) = frail_world();
+    world.settings.ledger.max_bytes = 1_000;
+    world.life(async |life| {
+        life.say("7", "alice", "work 5").await;
+        life.say("7", "alice", "next").await;
+        condition.use_bytes(1_000);
+        life.pass(secs(10)).await;
+        life.say("9", "bob", "hello").await;
+        life.pass(secs(10)).await;
+        let full = life.status().await.not_ready.join(", ");
+        assert!(full.starts_with("ledger: it is full: 1000 bytes are in use of ledger.max_bytes = 1000"), "{full}");
+        assert_eq!(worker.runs(), [("work 5".to_owned(), 1), ("next".to_owned(), 1)]);
+        // Whatever is written makes it look again, as a prune does.
+        condition.use_bytes(999);
+        life.shut_down(ShutdownKind::Restart).await;
+    });
+    assert_eq!(world.stage("stage").heard_in("7"), ["work 5: done", "next: done"]);
+    assert_eq!(world.stage("stage").heard_in("9"), Vec::<String>::new());
+    condition.use_bytes(0);
+    world.life(async |life| life.pass(secs(20)).await);
+    assert_eq!(world.stage("stage").heard_in("9"), ["hello: done"]);
+}
+
+#[test]
 fn an_answer_waits_for_the_ledger() {
     let (mut world, worker, condition) = frail_world();
     world.life(async |life| {

@@ -287,6 +287,8 @@ impl Handler<LedgerHealth> for Ear {
             LedgerHealth::Up => "up".to_owned(),
             LedgerHealth::Down { reason } => format!("down: {reason}"),
             LedgerHealth::Lost { reason } => format!("lost: {reason}"),
+            LedgerHealth::Full { reason } => format!("full: {reason}"),
+            LedgerHealth::Roomy => "roomy".to_owned(),
         };
         self.0.lock().expect("nobody panics here").push(word);
     }

@@ -55,6 +55,10 @@ impl Ledger for CuttingLedger {
         self.engine.reopen()
     }
 
+    fn used(&mut self) -> Result<u64, Fault> {
+        self.engine.used()
+    }
+
     fn close(&mut self) -> Result<(), Fault> {
         // By now the marker stands, if it ever will.
         if !self.knife.pass(|| "before the ledger closes".into()) {
