@@ -98,6 +98,7 @@ impl Image {
                 return error.into();
             }
         }
+        switchboard_actors::open_files::restore();
         match nix::unistd::execve(&self.path, &self.arguments, &variables) {
             Ok(never) => match never {},
             Err(error) => error.into(),

@@ -24,6 +24,7 @@ use switchboard_actors::ledger::sqlite::SqliteLedger;
 use switchboard_actors::ledger::{Knowledge, Ledger, Question};
 use switchboard_actors::live::Live;
 use switchboard_actors::marker::Flag;
+use switchboard_actors::open_files;
 use switchboard_actors::platform::web::Hub;
 use switchboard_actors::settings::Engine;
 use switchboard_actors::shutdown::ShutdownKind;
@@ -71,6 +72,10 @@ pub fn run(release: &Release, mut config: Config, around: &Surroundings) -> Exit
     let level = crate::log::begin(&config.log);
     if let Some(fitted) = crate::service::fit(&mut config.settings.shutdown) {
         tracing::warn!("{fitted}");
+    }
+    match open_files::raise() {
+        Ok(open_files::Raised { given, now }) => tracing::debug!(?given, ?now, "open files"),
+        Err(error) => tracing::warn!(%error, "no more files may be open than this process was given"),
     }
     for warning in &config.warnings {
         tracing::warn!("{warning}");

@@ -194,8 +194,10 @@ impl Report {
     }
 
     /// Records a child process, so that it is killed whatever becomes of the gateway: with this run when it is cut, else by the next start, before
-    /// the turn may run again. Returns once it is durable; only then give the child something to do.
+    /// the turn may run again. The bound of open files that the gateway raised for itself is lowered for it. Returns once it is durable; only then give
+    /// the child something to do.
     pub async fn child(&self, child: Child) -> Result<(), TurnLost> {
+        crate::open_files::lower(&child);
         let (durable, done) = oneshot::channel();
         self.say(News::Child { child, durable }).await?;
         done.await.map_err(|_| TurnLost)

@@ -11,6 +11,7 @@ pub mod last_words;
 pub mod ledger;
 pub mod live;
 pub mod marker;
+pub mod open_files;
 pub mod platform;
 pub mod protocol;
 pub mod session;
