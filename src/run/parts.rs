@@ -20,6 +20,7 @@ use switchboard_actors::protocol::{Inquire, Reconfigure};
 use switchboard_actors::settings::AdapterSettings;
 
 use crate::config::{AdapterConfig, AdapterKind, AgentConfig, Config};
+use crate::loopback;
 use crate::reload::{Change, Fate, Plan};
 
 /// A pooled connection that died unseen makes a send unknown: it is not kept for long.
@@ -94,8 +95,12 @@ impl Workshop {
         Ok(Reconfigure { settings: Arc::new(config.settings.clone()), agents, adapters })
     }
 
-    fn client(&self) -> reqwest::ClientBuilder {
-        reqwest::Client::builder().pool_idle_timeout(POOL_IDLE).tls_backend_preconfigured(self.tls.clone())
+    /// A client of whoever is at this address and, since it follows no redirects, of nobody else. Proxies are those of the environment, but what stays
+    /// on this machine goes through none: its key would go to the proxy, and from there most likely nowhere.
+    fn client(&self, address: &str) -> reqwest::ClientBuilder {
+        let client = reqwest::Client::builder().pool_idle_timeout(POOL_IDLE).tls_backend_preconfigured(self.tls.clone());
+        let client = client.redirect(reqwest::redirect::Policy::none());
+        if loopback::is(address) { client.no_proxy() } else { client }
     }
 
     /// Builds one platform but the page, which is more than that.
@@ -108,7 +113,7 @@ impl Workshop {
             AdapterKind::Telegram { token, api_root, poll } => {
                 let token = token.as_ref().ok_or_else(|| format!("adapters.{name}.token: there is none"))?.expose().to_owned();
                 let call_limit = config.settings.outbox.send_limit;
-                let client = self.client().redirect(reqwest::redirect::Policy::none()).build();
+                let client = self.client(api_root).build();
                 let client = client.map_err(|error| format!("adapters.{name}: no HTTP client: {}", error.without_url()))?;
                 let telegram = TelegramConfig { adapter: name.clone(), token, api_root: api_root.clone(), poll: *poll, call_limit };
                 Arc::new(Telegram::new(telegram, client))
@@ -131,7 +136,7 @@ impl Workshop {
                     tries: openai.tries,
                     max_answer_bytes: openai.max_answer_bytes as usize,
                 };
-                Arc::new(OpenAi::new(config, self.client()).map_err(|reason| format!("agents.{name}: {reason}"))?)
+                Arc::new(OpenAi::new(config, self.client(&openai.base_url)).map_err(|reason| format!("agents.{name}: {reason}"))?)
             }
         })
     }
