@@ -22,7 +22,8 @@ use switchboard_actors::escape::one_line;
 use switchboard_actors::ids::AdapterName;
 
 use crate::config::{Config, Surroundings};
-use crate::control::Response;
+use crate::control::descent::is_from_within;
+use crate::control::{NOT_FROM_WITHIN, Response};
 use crate::exit::Exit;
 use crate::false_starts;
 use crate::release::Release;
@@ -235,6 +236,10 @@ pub fn main(program: &Program) -> ExitCode {
     let around = around;
     let config = || Config::load(cli.config.as_deref(), &around);
     let kept = || config_of_the_kept(cli.config.as_deref(), &around);
+    // The gateway refuses its own descendants what they ask of it; these act beside it.
+    if cli.command.as_ref().is_some_and(acts_alone) && kept().is_ok_and(|config| is_from_within(&StateDir::at(&config.state_dir))) {
+        return ask::complain(NOT_FROM_WITHIN, Exit::Refused).into();
+    }
     let place = ask::Place { socket: cli.socket.as_deref(), file: cli.config.as_deref(), around: &around };
     let exit = match &cli.command {
         None | Some(Command::Run) => {
@@ -267,6 +272,15 @@ pub fn main(program: &Program) -> ExitCode {
         Some(command) => ask::ask(command, &place, config(), false),
     };
     exit.into()
+}
+
+/// Whether it changes something of a gateway without asking it.
+fn acts_alone(command: &Command) -> bool {
+    match command {
+        Command::Ledger(_) | Command::Update(_) => true,
+        Command::Service(order) => order.acts(),
+        _ => false,
+    }
 }
 
 /// The configuration of the gateway whose directories are meant: the one that is named, or whose directory this environment names, or that lived

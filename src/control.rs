@@ -23,8 +23,8 @@ pub const VERSION: u32 = 1;
 /// What a version that is on trial is about.
 pub const ON_TRIAL: &str = "on trial";
 /// What is refused to whom the gateway started.
-pub const NOT_FROM_WITHIN: &str =
-    "a process that the gateway started may not end or reload it; use the agent's own way to ask for a restart";
+pub const NOT_FROM_WITHIN: &str = "a process that the gateway started may not end or reload it, let anybody in, or change what it keeps; an agent has \
+     its own way to ask for a restart, and for all else there are people";
 /// The longest line, either way.
 const MOST_BYTES: usize = 4 << 20;
 
@@ -115,9 +115,10 @@ impl Request {
         }
     }
 
-    /// Whether it ends the gateway's work or makes another of it: refused to its own descendants, so that no agent does so by accident.
-    pub fn is_lifecycle(&self) -> bool {
-        matches!(self, Request::Stop(_) | Request::Restart(_) | Request::Update(_) | Request::Reload | Request::Drain)
+    /// Whether it changes anything at all: refused to the gateway's own descendants, so that no agent does so by accident or because somebody talked it
+    /// into it.
+    pub fn acts(&self) -> bool {
+        self.changes() || matches!(self, Request::Stop(_) | Request::Restart(_) | Request::Update(_))
     }
 }
 

@@ -67,6 +67,16 @@ impl InstanceLock {
         id(self.0.metadata()).is_some_and(|held| id(std::fs::metadata(dir.lock())) == Some(held))
     }
 
+    /// The process that lives on this directory, as far as we may know; none when it is gone, whatever the file still says.
+    pub fn holder(dir: &StateDir) -> Option<u32> {
+        let (path, id) = (dir.lock(), |found: std::fs::Metadata| (found.dev(), found.ino()));
+        let owner: Owner = serde_json::from_str(&std::fs::read_to_string(&path).ok()?).ok()?;
+        let lock = std::fs::metadata(&path).ok().map(id)?;
+        // Not by taking it for a moment: a start that comes just then would find it held.
+        let mut open = std::fs::read_dir(format!("/proc/{}/fd", owner.pid)).ok()?.flatten();
+        open.any(|entry| std::fs::metadata(entry.path()).ok().map(id) == Some(lock)).then_some(owner.pid)
+    }
+
     /// Takes the lock, or says who has it.
     ///
     /// # Errors

@@ -35,6 +35,13 @@ pub(super) struct Service {
     command: ServiceCommand,
 }
 
+impl Service {
+    /// Whether it does more than look.
+    pub(super) fn acts(&self) -> bool {
+        !matches!(self.command, ServiceCommand::Status | ServiceCommand::Logs(_))
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum ServiceCommand {
     /// Put this program and its unit in place, with the times of the configuration

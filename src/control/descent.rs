@@ -1,5 +1,8 @@
-//! Whether a process descends from another: a guard against an agent that restarts its own gateway by accident. A process that
-//! wants to can leave its parents behind; it is no guard against malice.
+//! Whether a process descends from another: a guard against an agent that restarts its own gateway by accident, or lets somebody in because it was
+//! talked into it. A process that wants to can leave its parents behind, and read what its user can; it is no guard against malice.
+
+use crate::lock::InstanceLock;
+use crate::state_dir::StateDir;
 
 /// Generations to look back; deeper trees are not made by accident.
 const DEEPEST: usize = 64;
@@ -7,6 +10,11 @@ const DEEPEST: usize = 64;
 /// Whether `pid` is `ancestor` or one of its descendants, as the system tells now. A process that is gone descends from nobody.
 pub fn descends(pid: u32, ancestor: u32) -> bool {
     line(pid, |pid| parent(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)).any(|found| found == ancestor)
+}
+
+/// Whether this process descends from the gateway that lives on this state directory now.
+pub fn is_from_within(state: &StateDir) -> bool {
+    InstanceLock::holder(state).is_some_and(|gateway| descends(std::process::id(), gateway))
 }
 
 /// A process and its ancestors, the first process among them: in a container that is the gateway.
@@ -38,6 +46,17 @@ mod tests {
         drop(child.stdin.take());
         child.wait().expect("it ends with its input");
         assert!(!descends(child.id(), ours));
+    }
+
+    #[test]
+    fn g23_who_holds_the_lock_is_the_gateway_of_its_directory() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let state = StateDir::open(dir.path()).expect("writable");
+        assert!(!is_from_within(&state), "nobody holds it");
+        let lock = InstanceLock::take(&state).expect("free");
+        assert!(is_from_within(&state), "we hold it ourselves");
+        drop(lock);
+        assert!(!is_from_within(&state), "what its file says is of one that is gone");
     }
 
     #[test]

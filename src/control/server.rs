@@ -123,7 +123,7 @@ async fn answer(line: &[u8], peer: &UCred, handler: &dyn Handle, limit: Duration
         return refused("only the gateway's own user and root may control it");
     }
     let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
-    if request.is_lifecycle() && pid.is_some_and(|pid| descends(pid, std::process::id())) {
+    if request.acts() && pid.is_some_and(|pid| descends(pid, std::process::id())) {
         return refused(NOT_FROM_WITHIN);
     }
     let caller = Caller::of(pid, peer.uid());

@@ -13,14 +13,15 @@ use switchboard::config::Control;
 use switchboard::control::client::{AskError, Sockets};
 use switchboard::control::server::Socket;
 use switchboard::control::{Farewell, Handle, Request, Response};
+use switchboard_actors::ids::{AdapterName, OutboxId, Seq, TurnId, UserId};
 
-/// Answers with what it was asked; never, when asked to drain.
-struct Echo;
+/// Answers with what it was asked; if so, never who was let in.
+struct Echo(bool);
 
 impl Handle for Echo {
     fn handle(&self, request: Request, _: &Caller) -> BoxFuture<'static, Response> {
         match request {
-            Request::Resume => Box::pin(std::future::pending()),
+            Request::Pairs if self.0 => Box::pin(std::future::pending()),
             request => Box::pin(async move { Response::Done { message: format!("{request:?}") } }),
         }
     }
@@ -28,13 +29,17 @@ impl Handle for Echo {
 
 /// A server on a runtime of its own, so that the blocking client has a thread.
 fn with_server(limit: Duration, connections: u32, test: impl FnOnce(&Path)) {
+    with_echo(Echo(false), limit, connections, test);
+}
+
+fn with_echo(echo: Echo, limit: Duration, connections: u32, test: impl FnOnce(&Path)) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("control.sock");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let guard = runtime.enter();
     let socket = Socket::listen(&path).expect("a free path");
     let control = Control { socket: path.clone(), connections, limit };
-    let server = runtime.spawn(async move { socket.serve(Arc::new(Echo), &control).await });
+    let server = runtime.spawn(async move { socket.serve(Arc::new(echo), &control).await });
     test(&path);
     server.abort();
     drop(guard);
@@ -59,12 +64,32 @@ fn a_request_finds_the_gateway_and_its_answer_the_way_back() {
 }
 
 #[test]
-fn the_gateways_own_family_cannot_end_it() {
+fn g16_g23_the_gateways_own_family_looks_and_changes_nothing() {
+    let farewell = Farewell::default;
+    let (turn, id) = (TurnId(Seq(1)), OutboxId(Seq(1)));
+    let person = || (AdapterName::new("family"), UserId::new("1"));
     with_server(Duration::from_secs(10), 4, |path| {
-        for request in [Request::Stop(Farewell::default()), Request::Restart(Farewell::default()), Request::Reload, Request::Drain] {
+        for request in [
+            Request::Stop(farewell()),
+            Request::Restart(farewell()),
+            Request::Update(farewell()),
+            Request::Reload,
+            Request::Drain,
+            Request::Resume,
+            Request::TurnRetry { turn },
+            Request::TurnDrop { turn },
+            Request::OutboxRetry { id },
+            Request::OutboxDrop { id },
+            Request::PairApprove { code: "ABCDEFGH".into() },
+            Request::PairRevoke { adapter: person().0, user: person().1 },
+            Request::LedgerMove { from: person().0, to: "kin".into() },
+            Request::LedgerDrop { adapter: person().0 },
+        ] {
             assert!(matches!(ask(path, &request), Response::Refused { .. }), "{request:?}");
         }
-        assert!(matches!(ask(path, &Request::Turns), Response::Done { .. }));
+        for request in [Request::Status, Request::Turns, Request::Outbox, Request::Pairs, Request::History { most: 1 }] {
+            assert!(matches!(ask(path, &request), Response::Done { .. }), "{request:?}");
+        }
     });
 }
 
@@ -87,8 +112,8 @@ fn lines_that_are_no_requests_are_answered_and_endless_ones_end() {
 
 #[test]
 fn a_gateway_that_does_not_answer_itself_says_so() {
-    with_server(Duration::from_millis(50), 4, |path| {
-        let Response::NotAchieved { reason } = ask(path, &Request::Resume) else { panic!("it never answers") };
+    with_echo(Echo(true), Duration::from_millis(50), 4, |path| {
+        let Response::NotAchieved { reason } = ask(path, &Request::Pairs) else { panic!("it never answers") };
         assert!(reason.contains("50ms"), "{reason}");
     });
 }
