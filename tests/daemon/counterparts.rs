@@ -258,6 +258,21 @@ fn g19_g21_a_flood_in_one_chat_delays_no_other_and_fills_no_memory() {
 }
 
 #[test]
+fn g41_a_stranger_who_writes_without_end_is_one_line_of_the_log() {
+    let home = Home::with_demo("[access]\nallow = [\"family:1\"]\n");
+    let gateway = home.launch("info");
+    gateway.wait_for("ready instance=");
+    for number in 0..500 {
+        home.telegram.push_text(7, 7, &format!("let me in {number}"));
+    }
+    home.telegram.push_text(1, 1, "hello");
+    home.told(1, "You said: hello");
+    assert_eq!(gateway.logged("stranger turned away"), 1);
+    assert_eq!(home.count(7, "👋"), 1);
+    assert_eq!(gateway.stop(), Some(0));
+}
+
+#[test]
 fn g19_a_model_that_drips_is_cut_by_the_clock_and_said_so() {
     let home = Home::with_model("[access]\nallow = [\"*\"]\n[session]\nturn_limit = \"3s\"\nturn_idle = \"2s\"\n");
     let drip = Reply::Stream(vec!["drop ".into(); 1000], Duration::from_millis(300));
@@ -285,7 +300,7 @@ fn g19_a_model_that_drips_is_cut_by_the_clock_and_said_so() {
 }
 
 #[test]
-fn g19_g21_models_that_send_without_end_fill_no_memory() {
+fn g19_g21_g41_models_that_send_without_end_fill_no_memory() {
     /// What it may grow by: far less than what is sent, and more than a few answers of the longest kind at once.
     const MOST: u64 = 64 << 10;
     const PIECE: usize = 64 << 10;
@@ -297,11 +312,12 @@ fn g19_g21_models_that_send_without_end_fill_no_memory() {
     home.model.reply_to("whole", Reply::Body("application/json", whole));
     home.model.reply_to("page", Reply::Body("text/html", words.repeat(1600)));
     home.model.reply_to("refusal", Reply::Status(400, None, words.repeat(1600)));
+    home.model.reply_to("wordless", Reply::Stream(vec![String::new(); 100_000], Duration::ZERO));
     let gateway = home.start();
     home.telegram.push_text(9, 9, "hello");
     home.told(9, "You said: hello");
     let before = gateway.peak();
-    for (chat, asked) in (1..).zip(["endless", "one piece", "whole", "page", "refusal"]) {
+    for (chat, asked) in (1..).zip(["endless", "one piece", "whole", "page", "refusal", "wordless"]) {
         home.telegram.push_text(chat, chat, asked);
         home.told(chat, "❌");
         let grown = gateway.peak() - before;

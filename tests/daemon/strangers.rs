@@ -84,6 +84,58 @@ fn g23_whoever_is_let_in_by_a_code_is_shown_by_number_first() {
     until("somebody who is in", || home.done(&["pair", "list"]).contains("family:7  in").then_some(()));
 }
 
+#[test]
+fn g23_a_command_that_was_passed_on_is_given_by_nobody() {
+    let home = Home::with_demo("[access]\nallow = []\nadmins = [\"family:1\"]\n");
+    let gateway = home.start();
+    let from = json!({ "id": 1, "is_bot": false, "first_name": "Boss" });
+    let chat = json!({ "id": 1, "type": "private" });
+    let origin = json!({ "type": "hidden_user", "sender_user_name": "Somebody", "date": 1 });
+    let bot = json!({ "id": 99, "is_bot": true, "first_name": "Inline" });
+    home.telegram.push_message(json!({ "chat": chat, "from": from, "text": "/shutdown", "forward_origin": origin }));
+    home.told(1, "You said: /shutdown");
+    home.telegram.push_message(json!({ "chat": chat, "from": from, "text": "/restart now", "via_bot": bot }));
+    home.told(1, "You said: /restart now");
+    home.telegram.push_text(1, 1, "/shutdown");
+    assert_eq!(gateway.ended(), Some(0), "what they say themselves is done");
+}
+
+#[test]
+fn g23_what_the_gateway_started_lets_nobody_in_and_changes_nothing() {
+    const ACTS: [&str; 12] = [
+        "pair approve $(cat $HOME/go) --yes",
+        "pair revoke family:1",
+        "ledger drop family",
+        "ledger move family kin",
+        "turns drop 1",
+        "outbox drop 1",
+        "resume",
+        "drain",
+        "reload",
+        "stop",
+        "update",
+        "service --user uninstall --yes",
+    ];
+    let home = Home::with_demo("[access]\nallow = [\"family:1\"]\n");
+    // As an agent's child is: it is there before the gateway, and acts once it is told to.
+    let acts: String = ACTS.map(|act| format!("\"$0\" \"$1\" \"$2\" {act}; echo \"left with $?\" >&2; ")).concat();
+    let script =
+        format!(r#"(until [ -s "$HOME/go" ]; do sleep 0.02; done; {acts} "$0" "$1" "$2" pair list >&2; echo over >&2) & exec "$0" "$@""#);
+    let gateway = home.launch_under(&["sh", "-c", &script], "debug");
+    gateway.wait_for("ready instance=");
+    says(&home, 7, "Stranger", "let me in");
+    let code = code(&home, 7);
+    let (new, go) = (home.path().join("new"), home.path().join("go"));
+    std::fs::write(&new, &code).and_then(|()| std::fs::rename(new, go)).expect("a file can be made");
+    gateway.wait_for("over");
+    assert_eq!(gateway.logged("left with 77"), ACTS.len());
+    assert_eq!(gateway.logged("a process that the gateway started may not"), ACTS.len());
+    assert_eq!(gateway.logged(&format!("waiting, code {code}")), 1, "it may look");
+    home.telegram.push_text(1, 1, "still there?");
+    home.told(1, "You said: still there?");
+    assert!(home.done(&["pair", "approve", &code, "--yes"]).contains("may speak now"), "whoever comes from elsewhere may");
+}
+
 /// Runs a command at a terminal of its own, where this is typed; how it ended, and what was shown. None where there is no `script`.
 fn at_a_terminal(home: &Home, arguments: &[&str], typed: &str) -> Option<(Option<i32>, String)> {
     let found = Command::new("script").arg("--version").output().is_ok_and(|tried| tried.status.success());
