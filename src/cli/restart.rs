@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use signal_hook::consts::SIGINT;
+use switchboard_actors::escape::{lines, one_line};
 use switchboard_actors::texts::spoken;
 
 use super::ask::{complain, failed, print};
@@ -122,7 +123,7 @@ pub(super) fn restart_silent(sockets: &Sockets, origin: &Origin, unit: &Unit, wi
 /// Watches until a new gateway is there or nobody will be, or until `interrupted`; what came of it. `done`: what it is when it is done.
 pub(super) fn prove(sockets: &Sockets, origin: &Origin, limits: Limits, done: &str, interrupted: &AtomicBool) -> Exit {
     let told = &mut |words: &str| {
-        eprintln!("{words}");
+        eprintln!("{}", lines(words));
     };
     match restart::prove(sockets, origin, limits, &|| interrupted.load(Ordering::Relaxed), told) {
         Outcome::Unwatched => {
@@ -130,6 +131,7 @@ pub(super) fn prove(sockets: &Sockets, origin: &Origin, limits: Limits, done: &s
         }
         Outcome::Proved(new, None) => say(&format!("{done}: instance {} is ready\n", new.instance)),
         Outcome::Proved(new, Some(failure)) => {
+            let failure = one_line(&failure.to_string());
             say(&format!("{done} at the second try: instance {} is ready. At the first, {failure}\n", new.instance))
         }
         Outcome::Failed(failures) => complain(&origin.help(&failures), Exit::NotAchieved),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use semver::Version;
+use switchboard_actors::escape::lines;
 
 use super::ask::{Place, complain};
 use super::say;
@@ -38,7 +39,7 @@ pub(super) struct Order {
 impl Order {
     pub(super) fn carry_out(&self, file: Option<&Path>, socket: Option<&Path>, around: &Surroundings) -> Exit {
         match self.update(file, socket, around) {
-            Ok(words) => say(&format!("{words}\n")),
+            Ok(words) => say(&format!("{}\n", lines(&words))),
             Err(Refusal(exit, words)) => complain(&words, exit),
         }
     }
@@ -64,7 +65,7 @@ impl Order {
         };
         update::update(&layout, &order, config, &sockets, &mut |words| {
             // Whoever listened may be gone; the update goes on.
-            _ = writeln!(std::io::stderr(), "{words}");
+            _ = writeln!(std::io::stderr(), "{}", lines(words));
         })
     }
 }
