@@ -80,9 +80,9 @@ fn g24_a_bot_api_that_repeats_what_it_was_sent_gives_the_token_to_nobody() {
     ];
     for (chat, words) in (2..).zip(&repeated) {
         home.telegram.fail_next("getUpdates", Fault::Declined(400, words.clone()));
-        gateway.wait_for_times("Telegram declines (400)", usize::try_from(chat - 1).expect("small"));
         home.telegram.fail_chat(chat, Some(Fault::Declined(400, words.clone())));
         home.telegram.push_text(chat, chat, "hello");
+        gateway.wait_for_times("Telegram declines (400)", usize::try_from(chat - 1).expect("small"));
     }
     until("dead replies", || (home.done(&["outbox", "list"]).matches("dead").count() == repeated.len()).then_some(()));
     let listed = home.done(&["outbox", "list"]);

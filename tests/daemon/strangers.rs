@@ -52,8 +52,8 @@ fn g23_a_strangers_name_writes_into_no_terminal() {
         home.asked("for ever", 1);
         // Whoever answers in the platform's place has words of its own.
         home.telegram.fail_chat(8, Some(Fault::Declined(403, format!("Forbidden: {EVIL}"))));
-        says(&home, 8, EVIL, "let me in");
         home.telegram.fail_next("getUpdates", Fault::Declined(400, EVIL.into()));
+        says(&home, 8, EVIL, "let me in");
         gateway.wait_for("Telegram declines (400)");
         for command in [&["turns", "list"][..], &["outbox", "list"], &["status"], &["status", "--json"], &["history"], &["pair", "list"]] {
             home.done(command);
