@@ -6,6 +6,7 @@
 mod ask;
 mod consent;
 pub mod history;
+mod keeper;
 mod pair;
 mod restart;
 mod service;
@@ -21,6 +22,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use switchboard_actors::escape::one_line;
 use switchboard_actors::ids::AdapterName;
 
+use crate::account::within::Within;
 use crate::config::{Config, Surroundings};
 use crate::control::descent::is_from_within;
 use crate::control::{NOT_FROM_WITHIN, Response};
@@ -30,6 +32,7 @@ use crate::release::Release;
 use crate::state_dir::StateDir;
 use crate::token::Token;
 use crate::unit::installed::Installed;
+use crate::update::errand::carry_out;
 use crate::upkeep::{self, Look, Upkeep};
 
 /// What the command line cannot do by itself.
@@ -104,6 +107,14 @@ enum Command {
     /// Open rows of an adapter that is not configured any more
     #[command(subcommand)]
     Ledger(Ledger),
+    #[command(hide = true)]
+    Within(Within),
+    /// Do something of an update in a state directory of ours
+    #[command(hide = true)]
+    Errand {
+        /// It, as JSON
+        line: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -249,15 +260,23 @@ pub fn main(program: &Program) -> ExitCode {
             }
             with(config, |config| (program.run)(&program.release, config, &around))
         }
-        Some(Command::Check(order)) => with(kept(), |config| check(&config, order, program)),
+        Some(Command::Within(within)) => ask::complain(&within.run(), Exit::NotAchieved),
+        Some(Command::Errand { line }) => say(&carry_out(line)),
+        Some(Command::Check(order)) => {
+            with(kept(), |config| keeper::check(&config, order, &around).unwrap_or_else(|| check(&config, order, program)))
+        }
         Some(Command::Update(order)) => order.carry_out(cli.config.as_deref(), cli.socket.as_deref(), &around),
         Some(Command::Config(ConfigCommand::Show)) => with(kept(), |config| say(&config.show())),
-        Some(Command::Url) => with(kept(), |config| url(&config)),
+        Some(Command::Url) => {
+            with(kept(), |config| keeper::elsewhere(&config, vec!["url".into()], &around).unwrap_or_else(|| url(&config)))
+        }
         Some(Command::Service(order)) => service::service(order, cli.config.as_deref(), config(), &around),
         Some(Command::Ledger(order)) if cli.socket.is_none() => {
             let known = config();
             match ask::ask(cli.command.as_ref().expect("it was just matched"), &place, known.clone(), true) {
-                Exit::NoGateway => with(kept(), |config| keep(&config, order, program)),
+                Exit::NoGateway => with(kept(), |config| {
+                    keeper::elsewhere(&config, keeper::ledger(order), &around).unwrap_or_else(|| keep(&config, order, program))
+                }),
                 exit => exit,
             }
         }
@@ -265,7 +284,9 @@ pub fn main(program: &Program) -> ExitCode {
         Some(Command::History(order)) if cli.socket.is_none() => {
             let known = config();
             match ask::ask(cli.command.as_ref().expect("it was just matched"), &place, known.clone(), true) {
-                Exit::NoGateway => with(kept(), |config| look_back(&config, order, program)),
+                Exit::NoGateway => with(kept(), |config| {
+                    keeper::elsewhere(&config, keeper::history(order), &around).unwrap_or_else(|| look_back(&config, order, program))
+                }),
                 exit => exit,
             }
         }
@@ -293,8 +314,7 @@ fn config_of_the_kept(file: Option<&Path>, around: &Surroundings) -> Result<Conf
         return own;
     }
     let Some(installed) = Installed::any(&around.variables) else { return own };
-    let at = installed.arguments.iter().position(|word| word == "--config");
-    let file = at.and_then(|at| installed.arguments.get(at + 1)).map(PathBuf::from);
+    let file = installed.config();
     Config::load(file.as_deref(), &Surroundings { variables: installed.variables, looks_only: true })
 }
 

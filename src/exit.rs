@@ -28,6 +28,13 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// How a command of ours ended that ended with this number.
+    pub fn of_code(code: u8) -> Option<Self> {
+        use Exit::{Config, Done, GaveUp, Hung, NoGateway, NotAchieved, Refused, Restart, State, Usage};
+        let all = [Done, NotAchieved, Usage, NoGateway, GaveUp, State, Restart, Refused, Config, Hung];
+        all.into_iter().find(|exit| exit.code() == code)
+    }
+
     /// The number.
     pub fn code(self) -> u8 {
         self as u8

@@ -10,11 +10,13 @@
 //! A version is there whole or not at all, and the link always leads to one that is there, wherever a change is cut. Nothing here fetches,
 //! verifies or starts a program.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use crate::account::Account;
+use crate::account::way::Way;
 use crate::config::Surroundings;
 use crate::unit::Scope;
 
@@ -24,6 +26,8 @@ const PROGRAM: &str = "switchboard";
 const SYSTEM: &str = "/opt/switchboard";
 const VERSIONS: &str = "versions";
 const CURRENT: &str = "current";
+/// Of its directories and programs: the gateway's user goes through them and runs them, and only their owner writes.
+const MODE: u32 = 0o755;
 
 /// A tree of installed versions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,13 +80,39 @@ impl Layout {
         &self.0
     }
 
-    /// Itself, with its root made if it is missing.
+    /// Itself, with its root made if it is missing, and nobody else's to write.
     ///
     /// # Errors
-    /// When that cannot be made.
+    /// When it cannot be made, or others can write there.
     pub fn made(&self) -> Result<&Self, InstallError> {
-        fs::create_dir_all(&self.0).map_err(broken(&self.0, "the directory cannot be made"))?;
-        Ok(self)
+        make(&self.0)?;
+        self.trusted()
+    }
+
+    /// Itself, if nobody else can put another program into it: for root neither below nor on the way there.
+    ///
+    /// # Errors
+    /// When somebody can, and where.
+    pub fn trusted(&self) -> Result<&Self, InstallError> {
+        let open = |path: &Path| {
+            broken(path, "others can write there, and could put another program in its place")(io::Error::other(format!(
+                "`chmod go-w {}` ends that; look what is there before you go on",
+                path.display()
+            )))
+        };
+        if Account::of_caller().is_root() {
+            let way = Way::to(&self.0).map_err(broken(&self.0, "the way there cannot be looked at"))?;
+            if let Some(place) = way.open_to_others() {
+                return Err(open(place));
+            }
+        }
+        let versions = self.0.join(VERSIONS);
+        let all = self.versions().into_iter().flat_map(|version| [versions.join(&version), self.program(&version)]);
+        let is_open = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|found| !found.is_symlink() && !is_closed(&found));
+        match [self.0.clone(), versions.clone()].into_iter().chain(all).find(is_open) {
+            Some(path) => Err(open(&path)),
+            None => Ok(self),
+        }
     }
 
     /// Where a version's program is, or would be.
@@ -118,12 +148,21 @@ impl Layout {
         }
         let target = self.program(version);
         let directory = self.0.join(VERSIONS).join(version);
-        fs::create_dir_all(&directory).map_err(broken(&directory, "the directory cannot be made"))?;
+        make(&self.0)?;
+        make(&self.0.join(VERSIONS))?;
+        make(&directory)?;
+        self.trusted()?;
         let beside = directory.join(".new");
         let copy = || -> io::Result<()> {
-            fs::copy(program, &beside)?;
-            fs::set_permissions(&beside, Permissions::from_mode(0o755))?;
-            File::open(&beside)?.sync_all()?;
+            // Left by one that was cut.
+            match fs::remove_file(&beside) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+            io::copy(&mut File::open(program)?, &mut file)?;
+            file.set_permissions(Permissions::from_mode(MODE))?;
+            file.sync_all()?;
             fs::rename(&beside, &target)?;
             [&directory, &self.0.join(VERSIONS), &self.0].into_iter().try_for_each(|directory| File::open(directory)?.sync_all())
         };
@@ -171,6 +210,29 @@ impl Layout {
     }
 }
 
+/// Makes a directory that others can go through and nobody else can write, whatever this process takes away from modes; one that is there stays as
+/// it is.
+fn make(directory: &Path) -> Result<(), InstallError> {
+    let failed = |error| broken(directory, "the directory cannot be made")(error);
+    let made = match DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(directory.parent().unwrap_or(Path::new("/"))).map_err(failed)?;
+            DirBuilder::new().mode(0o700).create(directory)
+        }
+        made => made,
+    };
+    match made {
+        Ok(()) => fs::set_permissions(directory, Permissions::from_mode(MODE)).map_err(failed),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => Ok(()),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Whether only we, or root, can write there.
+fn is_closed(found: &fs::Metadata) -> bool {
+    [0, Account::of_caller().uid].contains(&found.uid()) && found.mode() & 0o022 == 0
+}
+
 /// Whether a text can name a version: letters, digits and `.+-_`, no dot in front.
 pub fn is_version(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || ".+-_".contains(c);
@@ -204,6 +266,30 @@ mod tests {
         assert!(layout.remove("1.1-rc.1").is_err(), "the current one stays");
         layout.remove("1.0").expect("it is there");
         assert_eq!(layout.versions(), ["1.1-rc.1"]);
+    }
+
+    #[test]
+    fn g40_a_tree_that_others_can_write_is_refused_with_the_place() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let source = dir.path().join("switchboard");
+        std::fs::write(&source, "").expect("writable");
+        let layout = Layout::at(&fs::canonicalize(dir.path()).expect("there").join("tree"));
+        layout.put("2.0", &source).expect("writable");
+        layout.trusted().expect("only ours");
+        let places = [layout.root().to_owned(), layout.root().join("versions"), layout.root().join("versions/2.0"), layout.program("2.0")];
+        for (place, mode) in places.iter().flat_map(|place| [0o777, 0o775, 0o757].map(|mode| (place, mode))) {
+            std::fs::set_permissions(place, Permissions::from_mode(mode)).expect("ours");
+            let error = layout.trusted().expect_err("others can write there").to_string();
+            assert!(error.contains(&format!("`chmod go-w {}`", place.display())), "{error}");
+            assert!(layout.put("2.1", &source).is_err(), "{}", place.display());
+            std::fs::set_permissions(place, Permissions::from_mode(0o755)).expect("ours");
+        }
+        if Account::of_caller().is_root() {
+            std::os::unix::fs::chown(layout.program("2.0"), Some(65532), None).expect("root");
+            assert!(layout.trusted().is_err(), "it is another user's");
+            std::os::unix::fs::chown(dir.path(), Some(65532), None).expect("root");
+            assert!(layout.trusted().is_err(), "another user can put another tree there");
+        }
     }
 
     #[test]

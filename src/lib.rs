@@ -3,8 +3,10 @@
 //! A library only so that its tests can drive each part; `main.rs` is the program, and what to embed is
 //! `switchboard_actors`.
 
+pub mod account;
 pub mod activation;
 pub mod caller;
+pub mod child;
 pub mod cli;
 pub mod config;
 pub mod control;

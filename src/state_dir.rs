@@ -56,6 +56,11 @@ impl StateDir {
         std::fs::metadata(&self.0).is_ok_and(|found| found.is_dir() && found.mode() & 0o077 == 0) || self.is_ours()
     }
 
+    /// Whether it belongs to who we are.
+    pub fn is_callers(&self) -> bool {
+        std::fs::metadata(&self.0).is_ok_and(|found| found.uid() == rustix::process::geteuid().as_raw())
+    }
+
     /// Whether nothing is in it, or what a gateway keeps there.
     fn is_ours(&self) -> bool {
         let known = [self.ledger(), self.lock(), self.token(), self.false_starts()];

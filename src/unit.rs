@@ -33,6 +33,19 @@ impl Scope {
     }
 }
 
+/// As whom a unit is run (systemd.exec(5)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunsAs {
+    /// As a user who is there only as long as it runs.
+    pub dynamic: bool,
+    /// That user's name or number; empty: root, or one whose name is the unit's.
+    pub user: String,
+    /// A group beside the user's own.
+    pub group: String,
+    /// Its process.
+    pub main_pid: Option<u32>,
+}
+
 /// What systemd logs when a unit's main process ends other than it should (`SD_MESSAGE_UNIT_PROCESS_EXIT` in sd-messages.h).
 const MAIN_PROCESS_EXITED: &str = "98e322203f7a4ed290d09fe03c09fe15";
 
@@ -95,6 +108,18 @@ impl Unit {
             "TimeoutStopUSec",
         )?)
         .ok()
+    }
+
+    /// As whom its manager runs it; none where it does not say.
+    pub fn runs_as(&self) -> Option<RunsAs> {
+        let text = self.ask("systemctl", &["show", "--property=LoadState,DynamicUser,User,Group,MainPID", &self.name])?;
+        let value = |key: &str| property(&text, key).unwrap_or_default();
+        (value("LoadState") == "loaded").then(|| RunsAs {
+            dynamic: value("DynamicUser") == "yes",
+            user: value("User").into(),
+            group: value("Group").into(),
+            main_pid: value("MainPID").parse().ok().filter(|pid| *pid != 0),
+        })
     }
 
     /// Whether it is up, or about to be.

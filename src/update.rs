@@ -5,6 +5,7 @@
 //! undo: what was fetched is only used when it is whole.
 
 pub mod driver;
+pub mod errand;
 pub mod examine;
 pub mod journal;
 pub mod machine;
@@ -23,6 +24,8 @@ use semver::Version;
 use signal_hook::consts::SIGHUP;
 use switchboard_actors::escape::one_line;
 
+use crate::account::Account;
+use crate::account::way::Way;
 use crate::config::{Config, Faults, Surroundings};
 use crate::control::client::{AskError, Peer, Sockets};
 use crate::control::{Request, Response, Status};
@@ -32,6 +35,7 @@ use crate::restart::proof::Limits;
 use crate::unit::installed::{Installed, Presence};
 use crate::unit::{Scope, Unit};
 use driver::{Driver, End};
+use errand::{Answer, What};
 use journal::{Entry, Journal};
 use machine::{Before, Change, Outcome, Plan, Update};
 use release::Release;
@@ -116,6 +120,7 @@ pub fn update(
     sockets: &Sockets,
     told: &mut dyn FnMut(&str),
 ) -> Result<String, Refusal> {
+    layout.trusted().map_err(|error| Refusal(Exit::Refused, error.to_string()))?;
     let journal = Journal::open(layout.root()).map_err(|error| refuse(&error))?;
     let work = Work { layout, order, journal: &journal };
     // Before the configuration is looked at: to finish what was begun needs none.
@@ -135,17 +140,35 @@ pub fn update(
         return work.go_on(entry, told);
     }
     let config = config.map_err(|faults| faulty(&faults))?;
+    believed(config.file.as_deref())?;
     let from = work.current()?;
     // Before anything is fetched: it may be one that cannot be updated.
     let whom = if order.check { None } else { Some(subject(layout, &from, order, &config, sockets)?) };
     if let Some((subject, _)) = &whom {
-        examine::clear(&subject.state());
+        let denied = |reason| Refusal(Exit::Refused, reason);
+        subject.keeper().map_err(denied)?;
+        subject.errand(What::Clear).map_err(|reason| Refusal(Exit::NotAchieved, reason))?;
     }
     match (work.bring(&config, &from, told)?, whom) {
         (ControlFlow::Continue(brought), Some(whom)) => work.begin((from, brought), whom, &config, told),
         (ControlFlow::Continue(brought), None) => Ok(format!("version {} is there", brought.version)),
         (ControlFlow::Break(words), _) => Ok(words),
     }
+}
+
+/// Refuses to have root install what somebody else says is good: the configuration names the place of releases, and their key.
+fn believed(file: Option<&Path>) -> Result<(), Refusal> {
+    let Some(file) = file.filter(|_| Account::of_caller().is_root()) else { return Ok(()) };
+    let way = Way::to(file).map_err(|error| Refusal(Exit::Refused, format!("{}: {error}", file.display())))?;
+    way.open_to_others().map_or(Ok(()), |place| {
+        let words = format!(
+            "others than root can write {}, and so change what {} says of releases and their key. Make it root's alone, or run this as whoever \
+             it belongs to",
+            place.display(),
+            file.display()
+        );
+        Err(Refusal(Exit::Refused, words))
+    })
 }
 
 fn faulty(faults: &Faults) -> Refusal {
@@ -215,7 +238,12 @@ impl Work<'_> {
             told(&format!("the gateway is ill: {how}. Version {to} may mend that; if it does not, {from} is put back as it is"));
         }
         told(&format!("version {to} checks the configuration and a copy of the ledger"));
-        let change = examine::examine(layout, &subject, &from, &to).map_err(|reason| {
+        let look = What::Examine { tree: layout.root().to_owned(), from: from.clone(), to: to.clone() };
+        let looked = subject.errand(look).and_then(|answer| match answer {
+            Answer::Change(change) => Ok(change),
+            other => Err(format!("asked what version {to} makes of the ledger, its user's program answered {other:?}")),
+        });
+        let change = looked.map_err(|reason| {
             if new {
                 _ = layout.remove(&to.to_string()); // what stays behind is not current, and is replaced when it is fetched again
             }
@@ -227,7 +255,7 @@ impl Work<'_> {
             dwell: order.dwell.unwrap_or(config.restart.dwell),
         };
         if before == Before::Down {
-            subject.is_free().map_err(|reason| Refusal(Exit::NotAchieved, reason + "\nnothing was changed"))?;
+            subject.errand(What::BeFree).map_err(|reason| Refusal(Exit::NotAchieved, reason + "\nnothing was changed"))?;
         }
         let entry = Entry { update: Update::new(Plan { from, to, change, before }), subject, limits };
         drive(&mut Driver { layout, journal, limits, told }, entry)
@@ -389,7 +417,7 @@ fn drive(driver: &mut Driver<'_>, entry: Entry) -> Result<String, Refusal> {
     if let Err(error) = signal_hook::flag::register(SIGHUP, Arc::default()) {
         (driver.told)(&format!("warning: a lost terminal would cut this ({error})"));
     }
-    let snapshot = driver::snapshot_of(&entry);
+    let snapshot = errand::snapshot_of(&entry.subject.state(), &to);
     let by_hand = entry.subject.by_hand(driver.layout).join("\n  ");
     let unproved = unproved(driver.layout, &entry);
     let end = driver.drive(entry).map_err(|error| refuse(&error))?;

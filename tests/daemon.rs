@@ -2,6 +2,8 @@
 
 #[path = "daemon/answering.rs"]
 mod answering;
+#[path = "daemon/attacking.rs"]
+mod attacking;
 #[path = "daemon/backend.rs"]
 mod backend;
 #[path = "daemon/browser.rs"]

@@ -121,6 +121,8 @@ fn request(command: &Command) -> Request {
         | Command::Restart(_)
         | Command::Pair(Pair::Approve { .. })
         | Command::Service(_)
+        | Command::Within(_)
+        | Command::Errand { .. }
         | Command::Update(_)
         | Command::Run
         | Command::Check(_)

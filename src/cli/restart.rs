@@ -12,7 +12,7 @@ use switchboard_actors::texts::spoken;
 use super::ask::{complain, failed, print};
 use super::say;
 use crate::config::Restart;
-use crate::control::client::Sockets;
+use crate::control::client::{Peer, Sockets};
 use crate::control::descent::descends;
 use crate::control::{Farewell, NOT_FROM_WITHIN, Request, Response, Status};
 use crate::exit::Exit;
@@ -80,21 +80,21 @@ pub(super) fn restart(sockets: &Sockets, order: &Order, settings: &Restart) -> E
     if let Err(error) = signal_hook::flag::register(SIGINT, Arc::clone(&interrupted)) {
         return complain(&format!("Ctrl-C cannot be heard ({error})"), Exit::NotAchieved);
     }
-    let (status, sockets) = match find(sockets) {
+    let (status, sockets, peer) = match find(sockets) {
         Ok(found) => found,
         Err(exit) => return exit,
     };
     let sockets = &sockets;
     // It will be refused in the end, and until then it would wait for the very task that asks for it.
-    if descends(std::process::id(), status.pid) {
+    if descends(std::process::id(), peer.pid.unwrap_or(status.pid)) {
         return complain(NOT_FROM_WITHIN, Exit::Refused);
     }
     if let Err(exit) = wait(sockets, order.patience(), &interrupted, *status) {
         return exit;
     }
     // Whoever is there now goes; asked anew, since it may be another one after a long wait.
-    let origin = match look(sockets) {
-        Ok(status) => Origin::of(&status),
+    let origin = match find(sockets) {
+        Ok((status, _, peer)) => Origin::of(&status, peer),
         Err(exit) => return exit,
     };
     let within = match sockets.ask(&order.request()) {
@@ -159,14 +159,14 @@ fn wait(sockets: &Sockets, patience: Patience, interrupted: &AtomicBool, mut sta
 }
 
 fn look(sockets: &Sockets) -> Result<Box<Status>, Exit> {
-    find(sockets).map(|(status, _)| status)
+    find(sockets).map(|(status, ..)| status)
 }
 
 /// The gateway that is there, and where it was found.
-fn find(sockets: &Sockets) -> Result<(Box<Status>, Sockets), Exit> {
-    match sockets.find(&Request::Status) {
-        Ok((Response::Status(status), there)) => Ok((status, there)),
-        Ok((response, _)) => Err(print(&response, false)),
+fn find(sockets: &Sockets) -> Result<(Box<Status>, Sockets, Peer), Exit> {
+    match sockets.find_peer(&Request::Status) {
+        Ok((Response::Status(status), there, peer)) => Ok((status, there, peer)),
+        Ok((response, ..)) => Err(print(&response, false)),
         Err(error) => Err(failed(&error)),
     }
 }

@@ -11,8 +11,11 @@ use switchboard_actors::escape::one_line;
 use switchboard_actors::ids::InstanceId;
 
 use super::proof::Failure;
+use crate::account::Account;
 use crate::control::Status;
+use crate::control::client::Peer;
 use crate::unit::Unit;
+use crate::update::process;
 
 /// Log lines that are shown.
 const LINES: u32 = 15;
@@ -35,13 +38,18 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Where the gateway that said this of itself comes from.
-    pub fn of(status: &Status) -> Self {
-        let pid = status.pid;
-        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    /// Where the gateway that said this of itself comes from, as this process. Nobody else's words are shown as what to type, nor is a file read
+    /// because another user's process names it.
+    pub fn of(status: &Status, peer: Peer) -> Self {
+        // The number may be another process's by now.
+        let owner = |pid: u32| process::owner(pid).ok().map(|(uid, _)| uid);
+        let pid = peer.pid.filter(|pid| owner(*pid) == Some(peer.uid));
+        let own = pid.filter(|_| peer.uid == Account::of_caller().uid);
+        let line = own.and_then(|pid| std::fs::read(format!("/proc/{pid}/cmdline")).ok()).unwrap_or_default();
         let words = line.split(|byte| *byte == 0).filter(|word| !word.is_empty()).map(|word| String::from_utf8_lossy(word).into_owned());
-        let log = std::fs::read_link(format!("/proc/{pid}/fd/2")).ok().filter(|path| path.is_file());
-        Self { instance: status.instance, pid, unit: Unit::of_process(pid), command: words.collect(), log }
+        let log = own.and_then(|pid| std::fs::read_link(format!("/proc/{pid}/fd/2")).ok()).filter(|path| path.is_file());
+        let unit = pid.and_then(Unit::of_process);
+        Self { instance: status.instance, pid: pid.unwrap_or(status.pid), unit, command: words.collect(), log }
     }
 
     /// A service in which nobody answers: one that is about to be started, or to be restarted with the process that does not.
@@ -130,6 +138,9 @@ mod tests {
     use super::*;
     use crate::unit::Scope;
 
+    const STATUS: &str = r#"{"instance":"01a22186-435a-709c-ab73-1716025a9678","version":"0.1.0","pid":1,"uptime_millis":1,"doing":"serving","ready":true,
+        "troubled":[],"sessions":0,"turns_running":0,"turns_cut":0,"messages_waiting":0,"replies_owed":0,"adapters":[]}"#;
+
     fn origin(unit: Option<Unit>) -> Origin {
         let command = ["/opt/x/switchboard", "--config", "/etc/my file.toml", "run"];
         Origin { instance: InstanceId::fresh(), pid: 1, unit, command: command.map(Into::into).into(), log: None }
@@ -151,6 +162,28 @@ mod tests {
         let alone = origin(None).words(&failures[..1], None, &[]);
         assert!(alone.ends_with("to restart by hand:\n  /opt/x/switchboard --config '/etc/my file.toml' run"), "{alone}");
         assert!(alone.contains("no service manager") && alone.contains("none can be read"), "{alone}");
+    }
+
+    #[test]
+    fn g40_another_users_process_says_nothing_that_root_types_or_reads() {
+        if !Account::of_caller().is_root() {
+            return; // there is nothing to give
+        }
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let log = std::fs::File::create(dir.path().join("log")).expect("writable");
+        let mut sleep = std::process::Command::new("sleep");
+        sleep.arg("600").stderr(log);
+        let mut child = std::os::unix::process::CommandExt::uid(&mut sleep, 65532).spawn().expect("sleep is everywhere");
+        let status = Status { pid: 1, ..serde_json::from_str(STATUS).expect("one") };
+        let check = |uid: u32| {
+            let origin = Origin::of(&status, Peer { pid: Some(child.id()), uid, gid: 0 });
+            assert!(origin.command.is_empty() && origin.log.is_none() && origin.unit.is_none(), "{origin:?}");
+            origin.pid
+        };
+        // That a number is another user's now says that it was given out again.
+        assert_eq!((check(65532), check(65531), check(0)), (child.id(), 1, 1));
+        child.kill().expect("our child");
+        child.wait().expect("our child");
     }
 
     #[test]

@@ -63,6 +63,11 @@ impl Installed {
         Self::read(unit, &text, around)
     }
 
+    /// The file of its configuration, if one is named to it.
+    pub fn config(&self) -> Option<PathBuf> {
+        chosen(&self.arguments).map(|file| Path::new("/").join(file))
+    }
+
     fn read(unit: Unit, text: &str, around: &Variables) -> Option<Self> {
         let value = |key: &str| property(text, key).unwrap_or_default();
         if value("LoadState") != "loaded" {
@@ -103,6 +108,20 @@ impl Installed {
     }
 }
 
+/// The file of `--config` among the words behind a program.
+fn chosen(words: &[String]) -> Option<PathBuf> {
+    let mut words = words.iter();
+    let mut file = None;
+    while let Some(word) = words.next() {
+        match word.strip_prefix("--config=") {
+            Some(path) => file = Some(path.into()),
+            None if word == "--config" => file = words.next().map(PathBuf::from),
+            None => {}
+        }
+    }
+    file
+}
+
 fn pairs(words: &[String]) -> BTreeMap<String, String> {
     words.iter().filter_map(|word| word.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
@@ -128,6 +147,19 @@ fn spoken(line: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_configuration_is_told_from_the_other_words() {
+        let check = |words: &str, file: Option<&str>| {
+            let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
+            assert_eq!(chosen(&words), file.map(PathBuf::from), "{words:?}");
+        };
+        check("", None);
+        check("run", None);
+        check("--config /a run", Some("/a"));
+        check("run --config=/a --socket /s", Some("/a"));
+        check("run --config", None);
+    }
 
     #[test]
     fn a_unit_says_what_it_starts_and_where_that_lives() {

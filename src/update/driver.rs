@@ -1,16 +1,13 @@
 //! Performs what [`machine`](super::machine) decides, in its order, and tells it what came of it.
 
-use std::path::PathBuf;
-
 use semver::Version;
-use switchboard_actors::ledger::sqlite::SqliteLedger;
 
+use super::errand::{Answer, What};
 use super::journal::{Entry, Journal, JournalError};
 use super::machine::{Effect, Event, Outcome, Stuck};
-use crate::durable;
 use crate::install::Layout;
 use crate::restart::proof::Limits;
-use crate::trial::{Terms, Trial, Verdict};
+use crate::trial::{Terms, Verdict};
 
 /// Versions that stay: the current one, the one before it, and one more.
 const KEEP: usize = 3;
@@ -74,9 +71,11 @@ impl Driver<'_> {
     }
 
     fn perform(&mut self, effect: &Effect, entry: &mut Entry) -> Event {
-        let trial = Trial::of(&entry.subject.state());
         let came = match effect {
-            Effect::Snapshot => self.snapshot(entry),
+            Effect::Snapshot => {
+                (self.told)("copying the ledger");
+                entry.subject.errand(What::Snapshot { to: entry.update.plan.to.clone() }).map(drop)
+            }
             Effect::Arm => {
                 (self.told)(
                     "the old version cannot read what the new one makes of the ledger: it is proved on a copy, hearing and saying nothing",
@@ -85,16 +84,16 @@ impl Driver<'_> {
                 let keep_after = self.limits.start.saturating_add(self.limits.dwell);
                 let keep_after_millis = u64::try_from(keep_after.as_millis()).unwrap_or(u64::MAX);
                 let terms = Terms { version: entry.update.plan.to.to_string(), keep_after_millis };
-                trial.arm(&terms).map_err(|error| error.to_string())
+                entry.subject.errand(What::Arm(terms)).map(drop)
             }
             Effect::Switch(version) => {
                 let plan = &entry.update.plan;
                 if *version == plan.to {
                     // What an earlier update left of its trial would keep it from serving.
                     if !plan.on_trial()
-                        && let Err(error) = trial.tidy()
+                        && let Err(reason) = entry.subject.errand(What::TidyTrial)
                     {
-                        return Event::Failed(error.to_string());
+                        return Event::Failed(reason);
                     }
                     // By then the new version may be all that `switchboard` leads to.
                     let from = self.layout.program(&plan.from.to_string());
@@ -106,7 +105,8 @@ impl Driver<'_> {
             Effect::Prove(prove) => {
                 let again = if prove.anew { ", once more" } else { "" };
                 (self.told)(&format!("proving {}{again}", prove.version));
-                if prove.on_trial && trial.verdict() == Verdict::Undone {
+                let verdict = if prove.on_trial { verdict(entry, What::Verdict) } else { Ok(Verdict::Open) };
+                if verdict == Ok(Verdict::Undone) {
                     Err("its trial was undone meanwhile: another version has served".into())
                 } else {
                     let came = entry.subject.prove(self.layout, prove, &self.limits, self.told);
@@ -118,16 +118,15 @@ impl Driver<'_> {
             }
             Effect::Keep => {
                 (self.told)("keeping it: from here on only forward");
-                match trial.keep() {
+                match verdict(entry, What::Keep) {
                     Ok(Verdict::Kept) => Ok(()),
                     Ok(_) => Err("its trial was undone meanwhile".into()),
-                    Err(error) => Err(error.to_string()),
+                    Err(reason) => Err(reason),
                 }
             }
-            Effect::Undo => match trial.undo() {
+            Effect::Undo => match verdict(entry, What::Undo) {
                 Ok(Verdict::Kept) => return Event::Kept,
-                Ok(_) => Ok(()),
-                Err(error) => Err(error.to_string()),
+                undone => undone.map(drop),
             },
             // The others are the loop's.
             Effect::Record | Effect::Tidy | Effect::Forget | Effect::Report(_) | Effect::Stuck(_) => Ok(()),
@@ -135,27 +134,11 @@ impl Driver<'_> {
         came.map_or_else(Event::Failed, |()| Event::Done)
     }
 
-    fn snapshot(&mut self, entry: &Entry) -> Result<(), String> {
-        let ledger = entry.subject.state().ledger();
-        if !ledger.exists() {
-            return Ok(());
-        }
-        (self.told)("copying the ledger");
-        let copy = snapshot_of(entry);
-        SqliteLedger::copy(&ledger, &copy).map_err(|error| format!("the ledger cannot be copied: {error}"))?;
-        durable::owned_like_its_directory(&copy).map_err(|error| format!("{}: {error}", copy.display()))
-    }
-
     /// What cannot be removed is rubbish, and said.
     fn tidy(&mut self, entry: &Entry) {
         let plan = &entry.update.plan;
-        let trial = Trial::of(&entry.subject.state());
-        let mut failed: Vec<String> = trial.tidy().err().iter().map(ToString::to_string).collect();
-        let ledger = entry.subject.state().ledger();
-        let newest = snapshot_of(entry);
-        for old in durable::beside(&ledger, ".update-").unwrap_or_default().iter().filter(|path| **path != newest) {
-            failed.extend(durable::remove(old).err().map(|error| format!("{}: {error}", old.display())));
-        }
+        let errands = [What::TidyTrial, What::Tidy { to: plan.to.clone() }];
+        let mut failed: Vec<String> = errands.into_iter().filter_map(|what| entry.subject.errand(what).err()).collect();
         for version in superfluous(&self.layout.versions(), &[&plan.from, &plan.to]) {
             failed.extend(self.layout.remove(&version).err().map(|error| error.to_string()));
         }
@@ -167,9 +150,11 @@ impl Driver<'_> {
     }
 }
 
-/// The operator's copy of the ledger, as it was before the update.
-pub(super) fn snapshot_of(entry: &Entry) -> PathBuf {
-    durable::with_suffix(&entry.subject.state().ledger(), &format!(".update-{}", entry.update.plan.to))
+fn verdict(entry: &Entry, what: What) -> Result<Verdict, String> {
+    match entry.subject.errand(what)? {
+        Answer::Verdict(verdict) => Ok(verdict),
+        other => Err(format!("asked for the trial, its user's program answered {other:?}")),
+    }
 }
 
 /// The versions that go: all but the newest, and those that an update is about. What is no version was not put there by us, and stays.

@@ -1,36 +1,24 @@
 //! The look before the leap: the new version checks the configuration and a copy of the ledger, and says who can read what it made of that; the old one
 //! has to find the same. Nothing that is in use is touched.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use semver::Version;
 use switchboard_actors::ledger::sqlite::SqliteLedger;
 
 use super::machine::Change;
 use super::manifest::Manifest;
-use super::subject::Subject;
+use crate::child::{self, Printed};
 use crate::durable;
 use crate::exit::Exit;
 use crate::install::Layout;
 use crate::state_dir::StateDir;
 
-/// A check may take so long: a large ledger is brought up to date in it.
-const LIMIT: Duration = Duration::from_secs(600);
 /// Beside copies of a ledger: what their migration writes down on the way.
 const AIR: u64 = 512 << 10;
 /// The copy's name.
 const COPY: &str = "ledger.check.sqlite3";
-const LOOK_EVERY: Duration = Duration::from_millis(20);
-
-/// What a program printed, and how it ended.
-struct Printed {
-    code: Option<i32>,
-    text: String,
-}
 
 /// What a program says of itself: `switchboard 0.2.0 (ledger schema 4, oldest reader 2)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,8 +37,9 @@ impl Word {
     /// # Errors
     /// When it does not run here, or says nothing that makes sense.
     pub fn of(program: &Path) -> Result<Self, String> {
-        let printed = run(Command::new(program).arg("--version").env_clear().current_dir("/").stdin(Stdio::null()))?;
-        let said = printed.text.lines().next().unwrap_or_default();
+        let printed = child::run(Command::new(program).arg("--version").env_clear().current_dir("/"), b"")?;
+        let text = printed.text();
+        let said = text.lines().next().unwrap_or_default();
         Self::read(said).ok_or_else(|| format!("{}: it does not say which version it is, but {said:?}", program.display()))
     }
 
@@ -81,16 +70,19 @@ pub fn is_as_signed(program: &Path, manifest: &Manifest) -> Result<(), String> {
     Ok(())
 }
 
+/// A command of a program, which is to be told more, that sees what the gateway sees.
+pub type Sees<'a> = &'a dyn Fn(&Path) -> Command;
+
 /// Lets the new version check everything. What it does to the ledger: by its own word, and by what the old version finds in the copy. Both must say
 /// the same, or nobody knows whether there is a way back.
 ///
 /// # Errors
 /// When it, or the old one after it, finds something wrong, or they contradict each other; in words.
-pub fn examine(layout: &Layout, subject: &Subject, from: &Version, to: &Version) -> Result<Change, String> {
-    let ledger = subject.state().ledger();
+pub fn examine(layout: &Layout, state: &StateDir, sees: Sees<'_>, from: &Version, to: &Version) -> Result<Change, String> {
+    let ledger = state.ledger();
     // The copy and the snapshot of its migration; later the operator's and that of the ledger itself.
     room(&ledger, 2)?;
-    let change = compare(layout, subject, from, to)?;
+    let change = compare(layout, state, sees, from, to)?;
     if change == Change::Breaking {
         // The operator's, the trial's and the snapshot of its migration.
         room(&ledger, 3)?;
@@ -120,34 +112,33 @@ fn room(ledger: &Path, copies: u64) -> Result<(), String> {
     ))
 }
 
-fn compare(layout: &Layout, subject: &Subject, from: &Version, to: &Version) -> Result<Change, String> {
-    let state = subject.state();
+fn compare(layout: &Layout, state: &StateDir, sees: Sees<'_>, from: &Version, to: &Version) -> Result<Change, String> {
     let program = |version: &Version| layout.program(&version.to_string());
     let check = |version: &Version| {
-        let mut command = subject.command(&program(version));
+        let mut command = sees(&program(version));
         command.arg("check");
         command
     };
     if !state.ledger().exists() {
-        let printed = run(&mut check(to))?;
+        let printed = child::run(&mut check(to), b"")?;
         return if printed.code == Some(0) { Ok(Change::Readable) } else { Err(objection(to, &printed)) };
     }
     let (old, new) = (Word::of(&program(from))?, Word::of(&program(to))?);
     let copy = Copy::of(&state.ledger(), &state.path().join(COPY))?;
-    let printed = run(check(to).arg("--ledger").arg(&copy.0).arg("--upgrade"))?;
+    let printed = child::run(check(to).arg("--ledger").arg(&copy.0).arg("--upgrade"), b"")?;
     if printed.code != Some(0) {
         return Err(objection(to, &printed));
     }
     let made = SqliteLedger::readers(&copy.0).map_err(|error| format!("what version {to} made of a copy of the ledger: {error}"))?;
     let change = word_on(&old, &new, made)?;
-    let printed = run(check(from).arg("--ledger").arg(&copy.0))?;
+    let printed = child::run(check(from).arg("--ledger").arg(&copy.0), b"")?;
     let unreadable = printed.code == Some(i32::from(Exit::State.code()));
     match (change, printed.code) {
         (Change::Readable, Some(0)) => Ok(change),
         (Change::Breaking, _) if unreadable => Ok(change),
         (Change::Readable, _) if unreadable => Err(format!(
             "version {to} says that version {from} can read what it makes of the ledger, and that is not so:\n{}",
-            printed.text.trim()
+            printed.text().trim()
         )),
         (Change::Breaking, Some(0)) => {
             Err(format!("version {to} says that version {from} cannot read what it makes of the ledger, and version {from} reads it"))
@@ -171,7 +162,7 @@ fn word_on(old: &Word, new: &Word, (schema, oldest_reader): (u32, u32)) -> Resul
 
 fn objection(version: &Version, printed: &Printed) -> String {
     let code = printed.code.and_then(|code| u8::try_from(code).ok()).map_or_else(|| "was killed".into(), crate::exit::in_words);
-    format!("version {version} checked the configuration and a copy of the ledger, and ended with {code}:\n{}", printed.text.trim())
+    format!("version {version} checked the configuration and a copy of the ledger, and ended with {code}:\n{}", printed.text().trim())
 }
 
 /// Removes what a check that was cut has left: a whole copy of what people said. To be asked by whoever keeps other updates out.
@@ -203,36 +194,6 @@ impl Drop for Copy {
     }
 }
 
-fn run(command: &mut Command) -> Result<Printed, String> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let broken = |error: std::io::Error| format!("{program}: it cannot be run ({error})");
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(broken)?;
-    // As it comes: one that says more than a pipe holds would never end.
-    let readers = [read(child.stdout.take()), read(child.stderr.take())];
-    let until = Instant::now() + LIMIT;
-    let status = loop {
-        if let Some(status) = child.try_wait().map_err(broken)? {
-            break status;
-        }
-        if Instant::now() >= until {
-            child.kill().and_then(|()| child.wait()).map_err(broken)?;
-            return Err(format!("{program}: it did not end within {}", humantime::format_duration(LIMIT)));
-        }
-        std::thread::sleep(LOOK_EVERY);
-    };
-    let text = readers.map(|reader| reader.join().unwrap_or_default()).concat();
-    Ok(Printed { code: status.code(), text })
-}
-
-fn read(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        // What cannot be read was not said.
-        _ = pipe.map(|mut pipe| pipe.read_to_end(&mut bytes));
-        String::from_utf8_lossy(&bytes).into_owned()
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,13 +208,6 @@ mod tests {
         {
             assert_eq!(Word::read(nonsense), None, "{nonsense}");
         }
-    }
-
-    #[test]
-    fn one_that_says_much_is_heard_to_its_end() {
-        let much = "yes | head -c 300000; yes | head -c 300000 >&2; exit 3";
-        let printed = run(Command::new("sh").args(["-c", much])).expect("a shell");
-        assert_eq!((printed.code, printed.text.len()), (Some(3), 600_000));
     }
 
     #[test]

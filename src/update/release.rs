@@ -1,6 +1,6 @@
 //! A release to update to: found where releases are, believed by its signature, and brought among the versions.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -98,7 +98,10 @@ impl Release {
         told(&format!("fetching version {version}: {} bytes", artifact.size));
         let disk = |error: std::io::Error| Refusal(Exit::NotAchieved, format!("{}: {error}", layout.root().display()));
         let folder = layout.root().join(driver::DOWNLOADS);
-        std::fs::create_dir_all(&folder).map_err(disk)?;
+        match std::fs::DirBuilder::new().mode(0o700).create(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(disk(error)),
+            _ => {}
+        }
         let download: PathBuf = folder.join(&artifact.sha256);
         self.source.fetch(artifact, &download).map_err(|error| refuse(&error))?;
         std::fs::set_permissions(&download, std::fs::Permissions::from_mode(0o755)).map_err(disk)?;

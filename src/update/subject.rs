@@ -5,19 +5,19 @@
 //! with an update after a cut does so with this gateway.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use switchboard_actors::ids::InstanceId;
 
+use super::errand::{Answer, Errand, What};
 use super::machine::Prove;
 use super::process;
+use crate::account::{self, Account};
 use crate::config::{Config, RestartMode, Surroundings, Variables};
 use crate::control::client::{Peer, Sockets};
 use crate::control::{Farewell, ON_TRIAL, Request, Response, Status};
 use crate::install::Layout;
-use crate::lock::InstanceLock;
 use crate::restart::help::quoted;
 use crate::restart::proof::{Event, Failure, Limits, Proof, Step};
 use crate::restart::{self, LOOK_EVERY, Onlooker};
@@ -55,8 +55,8 @@ impl Subject {
     /// # Errors
     /// When its configuration has faults.
     pub fn installed(installed: Installed) -> Result<Self, String> {
-        let Installed { unit, arguments, variables, .. } = installed;
-        let file = chosen(&arguments).map(|file| Path::new("/").join(file));
+        let file = installed.config();
+        let Installed { unit, variables, .. } = installed;
         let around = Surroundings { variables: variables.clone(), looks_only: true };
         let config = Config::load(file.as_deref(), &around).map_err(|faults| faults.to_string())?;
         let subject = Self::resting(&config, &Sockets(vec![config.control.socket.clone()]));
@@ -65,8 +65,9 @@ impl Subject {
 
     /// The one that answered there, and that no manager which we know starts.
     pub fn unmanaged(config: &Config, there: &Sockets, peer: Peer) -> Self {
+        let resting = Self::resting(config, there);
         let foreign = config.restart.mode == RestartMode::Exit;
-        Self { foreign, owner: (peer.uid, peer.gid), ..Self::resting(config, there) }
+        Self { foreign, owner: if foreign { (peer.uid, peer.gid) } else { resting.owner }, ..resting }
     }
 
     /// The same, found at this place.
@@ -120,15 +121,28 @@ impl Subject {
         StateDir::at(&self.state_dir)
     }
 
-    /// A command of a version that we run ourselves, and that sees what the gateway sees.
-    pub fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new(program);
-        if let Some(variables) = &self.variables {
-            command.env_clear().envs(variables);
+    /// As whom it is worked on in its state directory; none: as who we are.
+    ///
+    /// # Errors
+    /// When root must not do that; in words.
+    pub fn keeper(&self) -> Result<Option<Account>, String> {
+        if !Account::of_caller().is_root() {
+            return Ok(None);
         }
-        command.env_remove(crate::handover::VARIABLE).current_dir("/").stdin(Stdio::null());
-        command.args(self.config.iter().flat_map(|file| [Path::new("--config"), file]));
-        command
+        let gateway = match self.unit() {
+            Some(unit) => Account::of_unit(&unit, &self.state_dir)?,
+            None => Account { uid: self.owner.0, gid: self.owner.1 },
+        };
+        account::keeper(&self.state_dir, Some(gateway))
+    }
+
+    /// Has something done in its state directory, as whom that belongs to.
+    ///
+    /// # Errors
+    /// When it could not be done; in words.
+    pub fn errand(&self, what: What) -> Result<Answer, String> {
+        let errand = Errand { state: self.state_dir.clone(), config: self.config.clone(), what };
+        errand.run(self.keeper()?, self.variables.as_ref())
     }
 
     /// Sees to it that a version runs and stays; why not, in words.
@@ -218,16 +232,6 @@ impl Subject {
         Ok(())
     }
 
-    /// Sees that nobody has its state directory who does not answer: one that starts, or hangs.
-    ///
-    /// # Errors
-    /// When somebody does; in words.
-    pub fn is_free(&self) -> Result<(), String> {
-        // Where there is no lock, one of ours would be in the way of the gateway.
-        let state = self.state();
-        state.lock().exists().then(|| InstanceLock::take(&state)).transpose().map(drop).map_err(|error| error.to_string())
-    }
-
     /// What the gateway says of itself.
     pub fn status(&self) -> Option<Box<Status>> {
         match self.ask(&Request::Status) {
@@ -278,36 +282,9 @@ fn now() -> Duration {
     Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or_default())
 }
 
-/// The file of `--config` among the words behind a program.
-fn chosen(words: &[String]) -> Option<PathBuf> {
-    let mut words = words.iter();
-    let mut file = None;
-    while let Some(word) = words.next() {
-        match word.strip_prefix("--config=") {
-            Some(path) => file = Some(path.into()),
-            None if word == "--config" => file = words.next().map(PathBuf::from),
-            None => {}
-        }
-    }
-    file
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_configuration_is_told_from_the_other_words() {
-        let check = |words: &str, file: Option<&str>| {
-            let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
-            assert_eq!(chosen(&words), file.map(PathBuf::from), "{words:?}");
-        };
-        check("", None);
-        check("run", None);
-        check("--config /a run", Some("/a"));
-        check("run --config=/a --socket /s", Some("/a"));
-        check("run --config", None);
-    }
 
     /// As 0.1.0 wrote it down, where it cloned a gateway that nobody manages.
     #[test]

@@ -175,7 +175,16 @@ pub(crate) fn start(installed: &Installed) -> Supervised<'_> {
 
 /// The same, with these variables.
 pub(crate) fn start_with<'a>(installed: &'a Installed, variables: &[(&str, &str)]) -> Supervised<'a> {
-    let mut command = installed.home.command(&["sh", "-c", SUPERVISOR, "manager"], &["run"]);
+    supervised(installed, &[], variables)
+}
+
+/// The same, as this user.
+pub(crate) fn start_as(installed: &Installed, user: u32) -> Supervised<'_> {
+    supervised(installed, &["setpriv", &format!("--reuid={user}"), &format!("--regid={user}"), "--clear-groups"], &[])
+}
+
+fn supervised<'a>(installed: &'a Installed, before: &[&str], variables: &[(&str, &str)]) -> Supervised<'a> {
+    let mut command = installed.home.command(&[&["sh", "-c", SUPERVISOR, "manager"], before].concat(), &["run"]);
     // A bad version may crash often before the good one is back.
     command.env("SWITCHBOARD__RECOVERY__CRASH_LOOP__STARTS", "0");
     command.env("SWITCHBOARD__LOG__LEVEL", "debug").envs(variables.iter().copied());

@@ -3,6 +3,8 @@
 //!
 //! Where such namespaces are not allowed these tests say so in one line and do nothing; `SWITCHBOARD_REQUIRE_ALL=1` makes that a failure.
 
+#[path = "systemd/attacking.rs"]
+mod attacking;
 #[path = "systemd/host.rs"]
 mod host;
 #[path = "systemd/installing.rs"]
