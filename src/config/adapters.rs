@@ -1,6 +1,6 @@
 //! `[adapters.NAME]`: where the gateway speaks, and who may speak to it there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use switchboard_actors::ids::{AdapterName, AgentName};
@@ -102,6 +102,7 @@ pub(super) fn read(
     }
     together(&adapters, merged, faults);
     warnings.extend(adapters.values().filter_map(nobody_can_speak));
+    warnings.extend(shortened(&adapters));
     if !adapters.values().any(|adapter| adapter.enabled) && faults.is_empty() {
         warnings.push("no adapter is enabled: nobody can reach the gateway. Enable one under [adapters]".into());
     }
@@ -203,4 +204,20 @@ fn nobody_can_speak(adapter: &AdapterConfig) -> Option<String> {
     (adapter.enabled && !open_by_nature && !somebody).then(|| {
         format!("adapters.{name}: nobody can speak there. Allow somebody (access.allow = [\"{name}:USER\"]), or set access.pairing = true")
     })
+}
+
+/// Digits by which older versions knew a browser.
+const SHORT: usize = 8;
+
+/// Warnings for browsers that are named as older versions named them. No fault: it would refuse the very update that brings the longer names.
+fn shortened(adapters: &BTreeMap<AdapterName, AdapterConfig>) -> BTreeSet<String> {
+    let is_page = |name: &str| adapters.get(&AdapterName::new(name)).is_some_and(|adapter| adapter.kind == AdapterKind::Web);
+    let is_short = |user: &str| user.len() == SHORT && user.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let lists = adapters.values().map(|adapter| &adapter.settings.access);
+    let entries = lists.flat_map(|access| access.allow.iter().chain(&access.admins));
+    let short = entries.filter(|entry| entry.split_once(':').is_some_and(|(adapter, user)| is_page(adapter) && is_short(user)));
+    let warning = |entry: &String| {
+        format!("access: {entry:?} matches nobody, since a browser has 32 digits now. Write what /whoami says there in place of it")
+    };
+    short.map(warning).collect()
 }

@@ -235,3 +235,21 @@ fn an_adapter_that_nobody_can_use_is_a_warning() {
     let (config, _dir) = load(&format!("{file}access = {{ allow = [\"family:1\"] }}"), &[]);
     assert_eq!(config.expect("good").warnings, Vec::<String>::new());
 }
+
+/// Eight digits were chosen in a day; whoever has them is nobody now, and whoever wrote them is told so.
+#[test]
+fn g23_a_browser_of_eight_digits_is_a_warning_with_its_remedy() {
+    let check = |file: &str, expected: &[&str]| {
+        let (config, _dir) = load(file, &[]);
+        let warnings = config.expect("good: it must not refuse the update that brings it").warnings;
+        let fits = warnings.len() == expected.len() && warnings.iter().zip(expected).all(|(warning, part)| warning.contains(part));
+        assert!(fits, "{file}: {warnings:?}");
+        assert!(warnings.iter().all(|warning| warning.contains("matches nobody") && warning.contains("/whoami")), "{warnings:?}");
+    };
+    check("[access]\nadmins = [\"web:0123abcd\"]", &["\"web:0123abcd\""]);
+    check("[access]\nallow = [\"web:0123ABCD\"]\nadmins = [\"web:00000000\"]", &["web:00000000", "web:0123ABCD"]);
+    check("[adapters.web.access]\nadmins = [\"web:0123abcd\"]", &["web:0123abcd"]);
+    check("[access]\nadmins = [\"web:0123abcd0123abcd0123abcd0123abcd\", \"web:bob\", \"console:12345678\"]", &[]);
+    let telegram = "[adapters.family]\nkind = \"telegram\"\nagent = \"default\"\ntoken = \"t\"\n";
+    check(&format!("[access]\nadmins = [\"family:12345678\"]\n{telegram}"), &[]);
+}

@@ -44,9 +44,9 @@ impl Caller {
         RoomId::new(&derived("room", &self.id)[..32])
     }
 
-    /// The person, short enough to be told and written into `admins`.
+    /// The person, as told and as written into `admins`: long enough that nobody can become a chosen one.
     pub fn user(&self) -> UserId {
-        UserId::new(&derived("user", &self.id)[..8])
+        UserId::new(&derived("user", &self.id)[..32])
     }
 }
 
@@ -283,7 +283,7 @@ mod tests {
         assert_eq!(again, first);
         let (stranger, _) = gate.enter(&headers(&[("host", OURS), origin]), token.expose()).expect("the token");
         assert_ne!((stranger.room(), stranger.user()), (first.room(), first.user()));
-        assert_eq!(first.user().as_str().len(), 8);
+        assert_eq!(first.user().as_str().len(), 32);
         let forged = format!("switchboard_7878={}.{}", "0".repeat(32), pair.rsplit_once('.').expect("signed").1);
         assert_eq!(gate.reader(&headers(&[("cookie", &forged)])), Err(Denied::NoToken));
     }
