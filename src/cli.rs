@@ -28,9 +28,10 @@ use crate::control::descent::is_from_within;
 use crate::control::{NOT_FROM_WITHIN, Response};
 use crate::exit::Exit;
 use crate::false_starts;
+use crate::keys::Rotation;
+use crate::lock::InstanceLock;
 use crate::release::Release;
 use crate::state_dir::StateDir;
-use crate::token::Token;
 use crate::unit::installed::Installed;
 use crate::update::errand::carry_out;
 use crate::upkeep::{self, Look, Upkeep};
@@ -75,8 +76,11 @@ enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Print the address of the page, with its token: whoever has it may speak
+    /// Print an address of the page that lets one browser in: it opens once, within ten minutes
     Url,
+    /// The tokens of programs, and the logins of browsers
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Show how the gateway is
     Status(Json),
     /// Stop the gateway: running tasks may finish within the grace, and everybody is told
@@ -121,6 +125,29 @@ enum Command {
 enum ConfigCommand {
     /// Print what is in force, where each value was written, and no secrets
     Show,
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Make a new chat token: the old one and all codes are void at once; browsers stay
+    Rotate {
+        /// Void the logins of all browsers as well
+        #[arg(long, conflicts_with = "operate")]
+        browsers: bool,
+        /// Make a new operator's token instead
+        #[arg(long)]
+        operate: bool,
+    },
+}
+
+impl TokenCommand {
+    fn rotation(&self) -> Rotation {
+        match self {
+            Self::Rotate { operate: true, .. } => Rotation::Operate,
+            Self::Rotate { browsers: true, .. } => Rotation::Browsers,
+            Self::Rotate { .. } => Rotation::Chat,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -267,9 +294,13 @@ pub fn main(program: &Program) -> ExitCode {
         }
         Some(Command::Update(order)) => order.carry_out(cli.config.as_deref(), cli.socket.as_deref(), &around),
         Some(Command::Config(ConfigCommand::Show)) => with(kept(), |config| say(&config.show())),
-        Some(Command::Url) => {
-            with(kept(), |config| keeper::elsewhere(&config, vec!["url".into()], &around).unwrap_or_else(|| url(&config)))
-        }
+        Some(command @ Command::Url) => ask::ask(command, &place, kept(), false),
+        Some(command @ Command::Token(order)) => match ask::ask(command, &place, kept(), cli.socket.is_none()) {
+            Exit::NoGateway if cli.socket.is_none() => with(kept(), |config| {
+                keeper::elsewhere(&config, keeper::token(order), &around).unwrap_or_else(|| rotate(&config, order.rotation()))
+            }),
+            exit => exit,
+        },
         Some(Command::Service(order)) => service::service(order, cli.config.as_deref(), config(), &around),
         Some(Command::Ledger(order)) if cli.socket.is_none() => {
             let known = config();
@@ -298,7 +329,7 @@ pub fn main(program: &Program) -> ExitCode {
 /// Whether it changes something of a gateway without asking it.
 fn acts_alone(command: &Command) -> bool {
     match command {
-        Command::Ledger(_) | Command::Update(_) => true,
+        Command::Ledger(_) | Command::Update(_) | Command::Token(_) => true,
         Command::Service(order) => order.acts(),
         _ => false,
     }
@@ -368,17 +399,19 @@ fn keep(config: &Config, order: &Ledger, program: &Program) -> Exit {
     }
 }
 
-fn url(config: &Config) -> Exit {
-    match Token::read(&StateDir::at(&config.state_dir)) {
-        Ok(Some(token)) => say(&format!("{}\n", token.page_url(&config.http.listen))),
-        Ok(None) => {
-            eprintln!("{}: there is no token yet. It is made when the gateway starts for the first time", config.state_dir.display());
-            Exit::NotAchieved
+/// No gateway runs: the files are written here, under its lock.
+fn rotate(config: &Config, rotation: Rotation) -> Exit {
+    let rotate = || -> Result<(), String> {
+        if !config.state_dir.exists() {
+            return Err(format!("{}: no gateway has lived there, so there is nothing to make anew", config.state_dir.display()));
         }
-        Err(error) => {
-            eprintln!("{error}");
-            Exit::NotAchieved
-        }
+        let state = StateDir::open(&config.state_dir).map_err(|error| error.to_string())?;
+        let _lock = InstanceLock::take(&state).map_err(|error| error.to_string())?;
+        rotation.carry_out(&state).map_err(|error| error.to_string())
+    };
+    match rotate() {
+        Ok(()) => say(&format!("{}\n", rotation.in_words())),
+        Err(reason) => ask::complain(&reason, Exit::NotAchieved),
     }
 }
 

@@ -17,6 +17,7 @@ use switchboard_actors::shutdown::ShutdownKind;
 use crate::caller::Caller;
 use crate::history::Life;
 use crate::http::health::Part;
+use crate::keys::Rotation;
 
 /// The version of the protocol. A gateway refuses any other, since half an understood command is worse than none.
 pub const VERSION: u32 = 1;
@@ -89,6 +90,13 @@ pub enum Request {
         /// At most so many.
         most: u32,
     },
+    /// Where is the page? → [`Response::Page`]
+    Url,
+    /// Make anew what opens, so that the old is void. → [`Response::Done`]
+    Rotate {
+        /// Of it.
+        what: Rotation,
+    },
     /// Give an adapter's open rows to another. → [`Response::Done`]
     LedgerMove {
         /// From.
@@ -109,7 +117,7 @@ impl Request {
         match self {
             Request::Status | Request::History { .. } | Request::Turns | Request::Outbox | Request::Pairs => false,
             Request::Stop(_) | Request::Restart(_) | Request::Update(_) => false,
-            Request::Reload | Request::Drain | Request::Resume => true,
+            Request::Reload | Request::Drain | Request::Resume | Request::Url | Request::Rotate { .. } => true,
             Request::TurnRetry { .. } | Request::TurnDrop { .. } | Request::OutboxRetry { .. } | Request::OutboxDrop { .. } => true,
             Request::PairApprove { .. } | Request::PairRevoke { .. } | Request::LedgerMove { .. } | Request::LedgerDrop { .. } => true,
         }
@@ -187,6 +195,11 @@ pub enum Response {
     History {
         /// They.
         lives: Vec<Life>,
+    },
+    /// The page.
+    Page {
+        /// Its address, with a code that opens once: a secret.
+        address: String,
     },
     /// It was not done, and may be tried again.
     NotAchieved {
@@ -333,6 +346,8 @@ mod tests {
             Request::PairRevoke { adapter: AdapterName::new("family"), user: UserId::new("7") },
             r#"{"v":1,"adapter":"family","do":"pair_revoke","user":"7"}"#,
         );
+        check(Request::Url, r#"{"v":1,"do":"url"}"#);
+        check(Request::Rotate { what: Rotation::Browsers }, r#"{"v":1,"do":"rotate","what":"browsers"}"#);
     }
 
     #[test]

@@ -36,7 +36,6 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::config::{Http, Network};
-use crate::token::Token;
 use access::Gate;
 use door::Door;
 use health::Vitals;
@@ -53,7 +52,7 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// What the handlers work with.
 pub struct Front {
     /// Who may come in.
-    pub gate: Gate,
+    pub gate: Arc<Gate>,
     /// The web chat; none when its adapter is not enabled.
     pub chat: Option<Chat>,
     /// How the gateway is.
@@ -103,9 +102,9 @@ impl Chat {
 }
 
 impl Front {
-    /// A front as configured.
-    pub fn new(http: &Http, token: &Token, chat: Option<Chat>, vitals: Arc<dyn Vitals>, door: Door) -> Self {
-        Self { gate: Gate::new(http, token), chat, vitals, door, proxies: http.proxies.clone(), probes_apart: !http.probes.is_empty() }
+    /// A front of these parts.
+    pub fn new(http: &Http, gate: Arc<Gate>, chat: Option<Chat>, vitals: Arc<dyn Vitals>, door: Door) -> Self {
+        Self { gate, chat, vitals, door, proxies: http.proxies.clone(), probes_apart: !http.probes.is_empty() }
     }
 }
 

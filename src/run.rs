@@ -1,6 +1,7 @@
 //! One life of the gateway as a process: everything is opened, the actors are started, and signals, probes and operators are served until the
 //! shutdown's report is there (`keeper`). What it decides is only how the process ends.
 
+mod enter;
 mod keeper;
 mod on_trial;
 mod operator;
@@ -37,9 +38,11 @@ use crate::control::server::Socket;
 use crate::exit::Exit;
 use crate::false_starts;
 use crate::handover::{Handover, Image};
+use crate::http::access::{self, Gate};
 use crate::http::door::Door;
 use crate::http::heart::Heart;
 use crate::http::{self, Chat, Front};
+use crate::keys::Keys;
 use crate::lock::InstanceLock;
 use crate::log::Level;
 use crate::orphans;
@@ -48,7 +51,6 @@ use crate::scribe::{self, Scribe};
 use crate::service::Service;
 use crate::signals::{self, Ear, Heard, Intent};
 use crate::state_dir::StateDir;
-use crate::token::Token;
 use crate::watchdog::Watchdog;
 use keeper::{Keeper, exit_of};
 use on_trial::OnTrial;
@@ -159,7 +161,7 @@ struct Life {
     listeners: Vec<TcpListener>,
     /// Where probes are alone; none: where the page is.
     probes: Vec<TcpListener>,
-    token: Token,
+    keys: Keys,
     watchdog: Watchdog,
     intent: Intent,
     signals: mpsc::Receiver<Heard>,
@@ -201,7 +203,7 @@ impl Life {
         // Before there are other threads.
         signals::block().map_err(broken("signals cannot be heard"))?;
         let scribe = Scribe::begin(&state, release.version, keeps).map_err(broken("the scribe's thread cannot be started"))?;
-        let token = Token::open(&state).map_err(|error| state_fault(&error))?;
+        let keys = Keys::open(&state, access::now()).map_err(|error| state_fault(&error))?;
         let watchdog = Watchdog::start(scribe.clone()).map_err(broken("the watchdog's thread cannot be started"))?;
         let intent = Intent::default();
         orphans::adopt().map_err(broken("orphans cannot be looked after"))?;
@@ -225,7 +227,7 @@ impl Life {
             scribe,
             listeners,
             probes,
-            token,
+            keys,
             watchdog,
             intent,
             signals,
@@ -273,7 +275,7 @@ impl Life {
             scribe,
             listeners,
             probes,
-            token,
+            keys,
             watchdog,
             intent,
             signals,
@@ -321,10 +323,11 @@ impl Life {
         if on_trial.is_some() {
             door.close();
         }
-        let has_page = parts.web.is_some();
+        let gate = Arc::new(Gate::new(&config.http, &state, &keys));
+        let url = parts.web.is_some().then(|| Arc::new(Url::of(&config, gate.clone())));
         let chat =
             parts.web.map(|(name, hub): (_, Hub)| Chat::new(hub, name, ledger_id, &config.http, config.settings.session.message_bytes));
-        let front = Arc::new(Front::new(&config.http, &token, chat, Arc::new(pulse.clone()), door.clone()));
+        let front = Arc::new(Front::new(&config.http, gate.clone(), chat, Arc::new(pulse.clone()), door.clone()));
         let server =
             http::serve(&front, listeners, probes, &heart).map_err(|error| Fault(Exit::GaveUp, format!("http.listen: {error}")))?;
         let server_handle = server.handle();
@@ -344,15 +347,18 @@ impl Life {
             ready: AtomicBool::new(false),
             failed: AtomicBool::new(false),
         });
-        let operator = Arc::new(Operator::new(
-            &gateway,
-            reloader.clone(),
-            &state,
-            pulse.clone(),
-            watchdog.clone(),
-            release.version,
-            on_trial.is_some(),
-        ));
+        let operator = Arc::new(Operator {
+            supervisor: gateway.supervisor.clone(),
+            instance: gateway.instance,
+            pulse: pulse.clone(),
+            reloader: reloader.clone(),
+            state: state.clone(),
+            gate,
+            url: url.clone(),
+            watchdog: watchdog.clone(),
+            version: release.version,
+            on_trial: on_trial.is_some(),
+        });
         let clients = config.control.clone();
         let control = io.spawn(async move { control.serve(operator, &clients).await });
 
@@ -366,7 +372,7 @@ impl Life {
             in_force,
             reloader,
             pulse,
-            url: has_page.then(|| Url::of(&config, &token, &state)),
+            url,
             service,
             supervised,
             in_place: false,

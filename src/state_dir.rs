@@ -1,6 +1,6 @@
 //! The state directory: what stands in it, and that it is ours alone.
 //!
-//! It holds what people said and the token of the page, so nobody else may look into it.
+//! It holds what people said and what opens the page, so nobody else may look into it.
 
 use std::fs::{DirBuilder, Permissions};
 use std::io;
@@ -108,9 +108,24 @@ impl StateDir {
         self.0.join("lock")
     }
 
-    /// The token of the page.
+    /// The token of the chat.
     pub fn token(&self) -> PathBuf {
         self.0.join("token")
+    }
+
+    /// The token of the operator.
+    pub fn operate(&self) -> PathBuf {
+        self.0.join("operate")
+    }
+
+    /// The key of the browsers' logins.
+    pub fn cookie_key(&self) -> PathBuf {
+        self.0.join("cookie-key")
+    }
+
+    /// Browsers whose cookie of an older version was exchanged.
+    pub fn exchanged(&self) -> PathBuf {
+        self.0.join("exchanged")
     }
 }
 

@@ -1,15 +1,17 @@
-//! The token that opens the page and the HTTP interface: random, made at the first start, in a file that only we can read.
+//! The tokens: one opens the chat, the other the operator's side. Random, made at a start that finds none, each in a file that only we can read.
 //!
-//! It is never logged. People get it as the fragment of an address, which a browser sends to nobody.
+//! They are for programs, which send them as `Authorization: Bearer`. They are never logged and never stand in an address: people are let in
+//! by codes that open once (`http::access::codes`).
 
 use std::fmt;
-use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
 use ring::rand::{SecureRandom, SystemRandom};
 
+use crate::durable;
 use crate::state_dir::{StateDir, Unusable};
 
 /// Bytes of randomness in a token.
@@ -17,54 +19,67 @@ const BYTES: usize = 32;
 /// The shortest token that an operator may write into the file.
 const LEAST: usize = 32;
 
-/// The token. Its text leaves only through [`expose`](Token::expose).
+/// What a token opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The chat: the file `token`.
+    Chat,
+    /// What operators see: the file `operate`.
+    Operate,
+}
+
+impl Scope {
+    /// The file of its token.
+    pub fn file(self, dir: &StateDir) -> PathBuf {
+        match self {
+            Scope::Chat => dir.token(),
+            Scope::Operate => dir.operate(),
+        }
+    }
+}
+
+/// A token. Its text leaves only through [`expose`](Token::expose).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 
 impl Token {
-    /// Reads the token of the state directory, or makes one.
+    /// Reads the token of this scope, or makes one.
     ///
     /// # Errors
     /// When the file cannot be read or written, or holds something too short to be a token.
-    pub fn open(dir: &StateDir) -> Result<Self, Unusable> {
-        match Self::read(dir)? {
-            Some(token) => Ok(token),
-            None => {
-                let path = dir.token();
-                make(&path).map_err(|error| Unusable::new(&path, "the token cannot be written", error))
-            }
-        }
+    pub fn open(dir: &StateDir, scope: Scope) -> Result<Self, Unusable> {
+        Self::read(dir, scope)?.map_or_else(|| Self::renew(dir, scope), Ok)
     }
 
-    /// Reads the token of the state directory; `None` before the first start.
+    /// Reads the token of this scope; `None` before the first start that knows of it.
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn read(dir: &StateDir) -> Result<Option<Self>, Unusable> {
-        let path = dir.token();
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Unusable::new(&path, "the token cannot be read", error)),
-        };
+    pub fn read(dir: &StateDir, scope: Scope) -> Result<Option<Self>, Unusable> {
+        let path = scope.file(dir);
+        let Some(text) = read_private(&path)? else { return Ok(None) };
         let text = text.trim();
         if text.len() < LEAST || !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
             let reason = io::Error::other(format!("it needs at least {LEAST} letters, digits, - or _; delete it to get a new one"));
             return Err(Unusable::new(&path, "the file holds no token", reason));
         }
-        keep_private(&path).map_err(|error| Unusable::new(&path, "others can read the token, and that cannot be changed", error))?;
         Ok(Some(Self(text.to_owned())))
+    }
+
+    /// Makes a new token in place of the one that is there.
+    ///
+    /// # Errors
+    /// When the file cannot be written: then the old one is still there.
+    pub fn renew(dir: &StateDir, scope: Scope) -> Result<Self, Unusable> {
+        let (path, token) = (scope.file(dir), Self(random_hex(BYTES)));
+        durable::write(&path, format!("{}\n", token.0).as_bytes())
+            .map_err(|error| Unusable::new(&path, "the token cannot be written", error))?;
+        Ok(token)
     }
 
     /// The text itself, for the one who may have it.
     pub fn expose(&self) -> &str {
         &self.0
-    }
-
-    /// The address of the page with the token in its fragment.
-    pub fn page_url(&self, listen: &str) -> String {
-        let reachable = listen.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:");
-        format!("http://{reachable}/#token={}", self.0)
     }
 }
 
@@ -84,19 +99,15 @@ pub(crate) fn random_hex(bytes: usize) -> String {
     random.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Written beside and renamed, so that a cut never leaves half a token.
-fn make(path: &Path) -> io::Result<Token> {
-    let token = Token(random_hex(BYTES));
-    let beside = path.with_extension("new");
-    _ = std::fs::remove_file(&beside);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-    writeln!(file, "{}", token.0)?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)?;
-    if let Some(dir) = path.parent() {
-        File::open(dir)?.sync_all()?;
-    }
-    Ok(token)
+/// A file with a secret, which others cannot read from here on; `None` where there is none.
+pub(crate) fn read_private(path: &Path) -> Result<Option<String>, Unusable> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Unusable::new(path, "the secret in it cannot be read", error)),
+    };
+    keep_private(path).map_err(|error| Unusable::new(path, "others can read the secret in it, and that cannot be changed", error))?;
+    Ok(Some(text))
 }
 
 fn keep_private(path: &Path) -> io::Result<()> {
@@ -114,14 +125,21 @@ mod tests {
     fn it_stays_the_same_and_private() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let state = StateDir::open(dir.path()).expect("ours");
-        assert_eq!(Token::read(&state).expect("readable"), None);
-        let token = Token::open(&state).expect("writable");
+        assert_eq!(Token::read(&state, Scope::Chat).expect("readable"), None);
+        let token = Token::open(&state, Scope::Chat).expect("writable");
         assert_eq!(token.expose().len(), 2 * BYTES);
         std::fs::set_permissions(state.token(), Permissions::from_mode(0o644)).expect("ours");
-        assert_eq!(Token::open(&state).expect("readable"), token);
-        assert_eq!(std::fs::metadata(state.token()).expect("there").mode() & 0o777, 0o600);
+        assert_eq!(Token::open(&state, Scope::Chat).expect("readable"), token);
+        let mode = |path: &Path| std::fs::metadata(path).expect("there").mode() & 0o777;
+        assert_eq!(mode(&state.token()), 0o600);
         assert_eq!(format!("{token:?}"), "[token]");
-        assert_eq!(token.page_url("0.0.0.0:1"), format!("http://127.0.0.1:1/#token={}", token.expose()));
+        let operate = Token::open(&state, Scope::Operate).expect("writable");
+        assert_ne!(operate, token, "each scope has one of its own");
+        assert_eq!(mode(&state.operate()), 0o600);
+        let renewed = Token::renew(&state, Scope::Chat).expect("writable");
+        assert_ne!(renewed, token);
+        assert_eq!(Token::open(&state, Scope::Chat).expect("readable"), renewed);
+        assert_eq!(Token::open(&state, Scope::Operate).expect("readable"), operate);
     }
 
     #[test]
@@ -129,7 +147,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let state = StateDir::open(dir.path()).expect("ours");
         std::fs::write(state.token(), "\n").expect("writable");
-        let error = Token::open(&state).expect_err("no token").to_string();
+        let error = Token::open(&state, Scope::Chat).expect_err("no token").to_string();
         assert!(error.contains("holds no token") && error.contains("delete it"), "{error}");
     }
 }

@@ -22,6 +22,8 @@ mod crashing;
 mod deploying;
 #[path = "daemon/disks.rs"]
 mod disks;
+#[path = "daemon/entering.rs"]
+mod entering;
 #[path = "daemon/fetching.rs"]
 mod fetching;
 #[path = "daemon/flooding.rs"]

@@ -115,6 +115,8 @@ fn request(command: &Command) -> Request {
         Command::History(history) => Request::History { most: history.lines },
         Command::Ledger(Ledger::Move { from, to }) => Request::LedgerMove { from: AdapterName::new(from), to: AdapterName::new(to) },
         Command::Ledger(Ledger::Drop { adapter }) => Request::LedgerDrop { adapter: AdapterName::new(adapter) },
+        Command::Url => Request::Url,
+        Command::Token(order) => Request::Rotate { what: order.rotation() },
         // Those that ask nobody, or in their own way, never come here.
         Command::Status(_)
         | Command::Reload
@@ -126,8 +128,7 @@ fn request(command: &Command) -> Request {
         | Command::Update(_)
         | Command::Run
         | Command::Check(_)
-        | Command::Config(_)
-        | Command::Url => Request::Status,
+        | Command::Config(_) => Request::Status,
     }
 }
 
@@ -159,6 +160,7 @@ pub(super) fn print(response: &Response, json: bool) -> Exit {
             say(&format!("{}\n", escape::json(&text)))
         }
         Response::Done { message } => say(&format!("{}\n", one_line(message))),
+        Response::Page { address } => say(&format!("{}\n", one_line(address))),
         Response::Reloaded { changes, restart, warnings } => say(&tables::reloaded(changes, restart, warnings)),
         Response::Faulty { faults } => {
             let faults: Vec<String> = faults.iter().map(|fault| one_line(fault)).collect();

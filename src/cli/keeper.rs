@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::ask::complain;
-use super::{Check, History, Ledger, say};
+use super::{Check, History, Ledger, TokenCommand, say};
 use crate::account::way::Way;
 use crate::account::within::Given;
 use crate::account::{self, Account};
@@ -80,6 +80,13 @@ pub(super) fn history(order: &History) -> Vec<OsString> {
     let mut words = vec!["history".into(), "--lines".into(), order.lines.to_string().into()];
     words.extend(order.json.json.then(|| "--json".into()));
     words
+}
+
+/// The words of `token`.
+pub(super) fn token(order: &TokenCommand) -> Vec<OsString> {
+    let TokenCommand::Rotate { browsers, operate } = order;
+    let flags = [(*browsers, "--browsers"), (*operate, "--operate")].into_iter().filter(|(set, _)| *set).map(|(_, flag)| flag);
+    ["token", "rotate"].into_iter().chain(flags).map(OsString::from).collect()
 }
 
 /// The words of `ledger`.

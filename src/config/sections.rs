@@ -59,6 +59,8 @@ pub struct Http {
     pub proxies: Vec<Network>,
     /// Pages that watch at the same time at most.
     pub streams: u32,
+    /// Browsers that are let in anew in a minute at most.
+    pub browsers_per_minute: u32,
     /// Messages from pages that wait to be taken in at most.
     pub waiting: u32,
     /// A page hears within this time whether its message is stored.

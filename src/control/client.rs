@@ -10,6 +10,7 @@ use nix::sys::socket::sockopt::PeerCredentials;
 use serde::{Deserialize, Serialize};
 
 use super::{Envelope, MOST_BYTES, Request, Response};
+use crate::invocation::command;
 
 /// An answer takes at most this long.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -33,7 +34,7 @@ pub struct Peer {
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// Nobody listens.
-    #[error("no gateway is running (tried {tried}). Start it with `switchboard run`, or name its socket with --socket")]
+    #[error("no gateway is running (tried {tried}). Start it with `{}`, or name its socket with --socket", command("run"))]
     NoGateway {
         /// Where.
         tried: String,

@@ -1,4 +1,4 @@
-//! The way in for pages: the token becomes a cookie, and words become offers. A message is answered with 200 only when its
+//! The way in for pages: a code becomes a login, and words become offers. A message is answered with 200 only when its
 //! receipt says that it is durable; until then the page keeps it, and repeats it under the same id.
 
 use std::time::Duration;
@@ -13,7 +13,7 @@ use switchboard_actors::platform::web::Event;
 use switchboard_actors::platform::{Content, Inbound, Said, Sender, Taken};
 use uuid::Uuid;
 
-use super::access::Caller;
+use super::access::{Caller, Entry};
 use super::link::{Link, UNASKED_BODY};
 use super::{Front, later, refuse};
 
@@ -27,9 +27,22 @@ pub(super) fn routes(app: &mut web::ServiceConfig) {
         .route("/api/messages", web::post().to(say));
 }
 
+/// What a browser brings to be let in: a code, else the token, else only the login that it has.
 #[derive(Deserialize)]
-struct Entry {
-    token: String,
+#[serde(deny_unknown_fields)]
+struct Brought {
+    code: Option<String>,
+    token: Option<String>,
+}
+
+impl Brought {
+    fn entry(&self) -> Entry<'_> {
+        match (&self.code, &self.token) {
+            (Some(code), _) => Entry::Code(code),
+            (None, Some(token)) => Entry::Token(token),
+            (None, None) => Entry::Login,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -75,19 +88,32 @@ fn is_json(request: &HttpRequest) -> bool {
 }
 
 async fn enter(front: web::Data<Front>, request: HttpRequest, payload: web::Payload) -> HttpResponse {
-    let entry: Entry = match body(&request, payload).await {
-        Ok(entry) => entry,
+    let Some(chat) = &front.chat else { return closed() };
+    let brought: Brought = match body(&request, payload).await {
+        Ok(brought) => brought,
         Err(refused) => return refused,
     };
-    match front.gate.enter(request.headers(), &entry.token) {
-        Ok((caller, cookie)) => {
-            let mut response = identity(&front, &caller);
-            let cookie = HeaderValue::try_from(cookie).expect("a cookie of ours holds letters, digits and =;.-_ only");
-            response.headers_mut().append(SET_COOKIE, cookie);
-            response
-        }
-        Err(denied) => denied.response(),
+    let entered = match front.gate.enter(request.headers(), brought.entry()) {
+        Ok(entered) => entered,
+        Err(denied) => return denied.response(),
+    };
+    let user = format!("{}:{}", chat.adapter, entered.caller.user());
+    if entered.is_new {
+        let from = request.peer_addr().map(|peer| peer.ip().to_string()).unwrap_or_default();
+        tracing::info!(%user, %from, "a new browser was let in");
     }
+    if entered.was_exchanged {
+        let (gate, caller) = (front.gate.clone(), entered.caller.clone());
+        // Written or not, it is told so in the log.
+        _ = web::block(move || gate.write_down(&caller)).await;
+        tracing::info!(%user, "the cookie of an older version was exchanged");
+    }
+    let mut response = HttpResponse::Ok().json(serde_json::json!({ "user": user, "half": entered.half }));
+    if let Some(cookie) = entered.cookie {
+        let cookie = HeaderValue::try_from(cookie).expect("a cookie of ours holds letters, digits and =;.-_ only");
+        response.headers_mut().append(SET_COOKIE, cookie);
+    }
+    response
 }
 
 async fn whoami(front: web::Data<Front>, request: HttpRequest) -> HttpResponse {

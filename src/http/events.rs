@@ -22,6 +22,7 @@ use switchboard_actors::platform::web::{Event, Hub, Watch};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 
+use super::access::{Caller, Stay};
 use super::chat::closed;
 use super::replay::{Next, Replay};
 use super::{Chat, Front, later};
@@ -52,12 +53,8 @@ async fn events(front: web::Data<Front>, request: HttpRequest, from: web::Query<
     };
     let header = request.headers().get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
     let after = header.max(from.after).map(Seq);
-    let room = caller.room();
-    let watch = chat.hub.watch(&room); // before the log is read, so that nothing falls between
-    let heartbeat = u64::try_from(chat.heartbeat.as_millis()).unwrap_or(u64::MAX);
-    let user = format!("{}:{}", chat.adapter, caller.user());
-    let whose = serde_json::json!({ "user": user, "ledger": chat.ledger, "heartbeat": heartbeat });
-    let mut feed = Feed::new(&front, room, chat, after, whose, watch, permit);
+    let watch = chat.hub.watch(&caller.room()); // before the log is read, so that nothing falls between
+    let mut feed = Feed::new(&front, chat, &caller, after, watch, permit);
     if let Err(error) = feed.read_on().await {
         return unreadable(&error);
     }
@@ -136,6 +133,8 @@ struct Feed {
     watch: Watch,
     closing: watch::Receiver<bool>,
     heartbeat: Interval,
+    /// Until what the page came in by is void.
+    stay: Stay,
     /// Counts this page among those that watch.
     _permit: OwnedSemaphorePermit,
 }
@@ -147,21 +146,24 @@ enum Piece {
 }
 
 impl Feed {
-    fn new(
-        front: &Front,
-        room: RoomId,
-        chat: &Chat,
-        after: Option<Seq>,
-        whose: serde_json::Value,
-        watch: Watch,
-        permit: OwnedSemaphorePermit,
-    ) -> Self {
+    fn new(front: &Front, chat: &Chat, caller: &Caller, after: Option<Seq>, watch: Watch, permit: OwnedSemaphorePermit) -> Self {
         let mut heartbeat = tokio::time::interval(chat.heartbeat);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         heartbeat.reset();
-        let replay = Some(Replay::new(after, chat.replay, chat.missed));
-        let next = VecDeque::from([Piece::Text("retry: 1000\n\n".to_owned())]);
-        Self { hub: chat.hub.clone(), room, replay, whose, next, watch, closing: front.door.watch(), heartbeat, _permit: permit }
+        let every = u64::try_from(chat.heartbeat.as_millis()).unwrap_or(u64::MAX);
+        let user = format!("{}:{}", chat.adapter, caller.user());
+        Self {
+            hub: chat.hub.clone(),
+            room: caller.room(),
+            replay: Some(Replay::new(after, chat.replay, chat.missed)),
+            whose: serde_json::json!({ "user": user, "ledger": chat.ledger, "heartbeat": every }),
+            next: VecDeque::from([Piece::Text("retry: 1000\n\n".to_owned())]),
+            watch,
+            closing: front.door.watch(),
+            heartbeat,
+            stay: front.gate.stay_of(caller),
+            _permit: permit,
+        }
     }
 
     fn stream(self) -> impl Stream<Item = Result<Bytes, actix_web::Error>> {
@@ -192,12 +194,13 @@ impl Feed {
                 Some(Piece::Text(text)) => return Some(text),
                 Some(Piece::Line(line)) => return Some(event("line", None, &data(&line))),
                 None if self.replay.is_none() => break,
-                None if *self.closing.borrow() => return None,
+                None if *self.closing.borrow() || self.stay.is_over() => return None,
                 None => self.read_on().await.inspect_err(|error| tracing::warn!(%error, "the log of a room cannot be read")).ok()?,
             }
         }
         tokio::select! {
             _ = self.closing.wait_for(|closed| *closed) => None,
+            () = self.stay.ends() => None,
             event = self.watch.next() => event.map(|event| live(&event)),
             _ = self.heartbeat.tick() => Some(event("beat", None, &serde_json::json!({}))),
         }

@@ -64,8 +64,8 @@ async fn readyz(front: web::Data<Front>) -> HttpResponse {
 }
 
 async fn metrics(front: web::Data<Front>, request: HttpRequest) -> HttpResponse {
-    match front.gate.reader(request.headers()) {
-        Ok(_) => HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/plain; version=0.0.4")).body(front.vitals.figures().render()),
+    match front.gate.watcher(request.headers()) {
+        Ok(()) => HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/plain; version=0.0.4")).body(front.vitals.figures().render()),
         Err(denied) => denied.response(),
     }
 }

@@ -12,6 +12,26 @@ const OUTBOX = "switchboard.outbox";
 const held = new Map(), hopes = [];
 let sending = false, post = null, newest = 0;
 
+// --- asking ---------------------------------------------------------------------------------------------------------------------
+
+// Half of this browser's login. The other half is a cookie, which goes to every port of the host, and so opens nothing alone.
+const HALF = "switchboard.half";
+let ownHalf = ""; // where this browser keeps nothing
+
+function half() {
+  try { return localStorage.getItem(HALF) || ownHalf; } catch { return ownHalf; }
+}
+
+function keepHalf(value) {
+  ownHalf = value;
+  try { localStorage.setItem(HALF, value); } catch { /* until the page is left */ }
+}
+
+// Every request to the gateway.
+function call(path, { headers = {}, ...options } = {}) {
+  return fetch(path, { cache: "no-store", redirect: "error", ...options, headers: { "Switchboard-Half": half(), ...headers } });
+}
+
 // --- keeping --------------------------------------------------------------------------------------------------------------------
 
 // A key for each message, so that no tab writes over what another keeps; what the browser refuses to keep is held in memory.
@@ -80,14 +100,13 @@ async function sendOne({ id, text }) {
   post = new AbortController();
   const limit = setTimeout(() => post.abort(), NO_ANSWER);
   try {
-    const response = await fetch("/api/messages", {
-      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ id, text }),
-      redirect: "error", signal: post.signal,
+    const response = await call("/api/messages", {
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ id, text }), signal: post.signal,
     });
     const { body, words } = await read(response);
     // A portal says 200 to everything.
     if (response.ok && body?.id === id) { stored(id); return null; }
-    if (words && response.status === 401) { askForToken(); return null; }
+    if (words && body.login) { askForLogin(body.login); return null; }
     if (words && FINAL.includes(response.status)) {
       forget(id);
       mark(id, "refused", "not sent: " + words);

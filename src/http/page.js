@@ -3,7 +3,7 @@
 "use strict";
 
 const el = (id) => document.getElementById(id);
-const TYPING_FADES = 9000, LONGEST_TIMER = 2 ** 31 - 1;
+const TYPING_FADES = 9000, LONGEST_TIMER = 2 ** 31 - 1, HOUR = 3600000, DAY = 24 * HOUR;
 
 // Lines by their number and by the UUID of their message; replies that grow, by their number.
 const byNumber = new Map(), byDelivery = new Map(), growing = new Map();
@@ -11,7 +11,7 @@ const byNumber = new Map(), byDelivery = new Map(), growing = new Map();
 let after = null;
 // Where what is shown begins, if the gateway has more of it; and whether lines come in that were said before those.
 let oldest = null, past = false;
-let whose = "", note = "", locked = false, exchanging = false, typingTimer = 0;
+let whose = "", note = "", locked = false, exchanging = false, brought = null, renewedAt = 0, typingTimer = 0;
 let stream = null, streamWait = FIRST_WAIT, patience = NO_ANSWER, heardAt = 0, deaf = 0;
 
 // --- what is shown --------------------------------------------------------------------------------------------------------------
@@ -184,9 +184,8 @@ async function follow() {
 async function listen() {
   stream = new AbortController();
   heard(NO_ANSWER);
-  const response = await fetch("/api/events" + (after === null ? "" : "?after=" + after), {
-    cache: "no-store", redirect: "error", signal: stream.signal,
-  });
+  await renew(stream.signal);
+  const response = await call("/api/events" + (after === null ? "" : "?after=" + after), { signal: stream.signal });
   const ours = response.headers.get("Content-Type")?.startsWith("text/event-stream");
   if (!response.ok || !ours) return turnedAway(response);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -256,9 +255,9 @@ el("earlier").addEventListener("click", async () => {
   const button = el("earlier"), known = whose;
   button.disabled = true;
   try {
-    const response = await fetch("/api/lines?before=" + oldest, { cache: "no-store", redirect: "error" });
+    const response = await call("/api/lines?before=" + oldest);
     const { body, words } = await read(response);
-    if (words && response.status === 401) askForToken();
+    if (words && body.login) askForLogin(body.login);
     else if (response.ok && Array.isArray(body?.lines) && known === whose) showEarlier(body);
     else announce("Earlier messages cannot be shown now.");
   } catch {
@@ -303,9 +302,9 @@ function away() {
 }
 
 async function turnedAway(response) {
-  const { words } = await read(response);
+  const { body, words } = await read(response);
   if (!words) return away();
-  if (response.status === 401) askForToken();
+  if (body.login) askForLogin(body.login);
   else {
     state("down", response.status === 503 ? "waiting" : "closed");
     banner("Not connected: " + words + ". What you write is kept here; this page tries again by itself.");
@@ -327,35 +326,51 @@ document.addEventListener("visibilitychange", () => {
   if (Date.now() - heardAt > patience / 2) reconnect(); else hope();
 });
 
-// --- the token ------------------------------------------------------------------------------------------------------------------
+// --- the login ------------------------------------------------------------------------------------------------------------------
 
-// "" when it was taken, or why not; throws as long as the gateway itself says neither.
-async function enter(token) {
-  const response = await fetch("/api/session", {
-    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ token }), redirect: "error",
+// "" when this browser is in, or why not; throws as long as the gateway itself says neither, with its words if it said some.
+async function enter(entry, signal) {
+  const response = await call("/api/session", {
+    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(entry), signal,
   });
   const { body, words } = await read(response);
-  if (response.ok && body?.user) return "";
-  if (words && response.status === 404) return ""; // taken, but there is no chat now
-  if (words && response.status < 500) return words;
+  if (response.ok && body?.user) {
+    if (body.half) keepHalf(body.half); // an older gateway, gone back to under this page, has none
+    renewedAt = Date.now();
+    return "";
+  }
+  if (words && response.status === 404) return ""; // there is no chat now
+  if (words && response.status < 500 && response.status !== 429) return words;
   throw new Error(words);
 }
 
-// The token stands in the address until it was exchanged: a gateway that is away must not cost it. In a page that is open already
+// The cookie lasts for some weeks from its last use. An older version's is exchanged for both halves.
+async function renew(signal) {
+  if (Date.now() - renewedAt > DAY) await enter({}, signal);
+}
+
+setInterval(() => { if (!locked) renew().catch(() => { /* the stream says so */ }); }, HOUR);
+
+// A code opens once. It leaves the address bar and the history at once, and is kept here until it was exchanged. In a page that is open already
 // the address changes without a start.
 async function exchange() {
+  const found = /^#(code|token)=(.+)$/.exec(location.hash);
+  if (found) {
+    history.replaceState(null, "", location.pathname);
+    brought = { [found[1]]: found[2] };
+  }
   if (exchanging) return hope();
   exchanging = true;
-  for (let given, wait = FIRST_WAIT; (given = /^#token=(.+)$/.exec(location.hash)); wait = Math.min(wait * 2, LONGEST_WAIT)) {
+  for (let entry, wait = FIRST_WAIT; (entry = brought); wait = Math.min(wait * 2, LONGEST_WAIT)) {
     try {
-      const wrong = await enter(given[1]);
-      if (location.hash !== given[0]) continue;
-      // Out of the address bar and the history, before anybody looks.
-      history.replaceState(null, "", location.pathname);
+      const wrong = await enter(entry);
+      if (brought !== entry) continue;
+      brought = null;
       if (wrong) refused(wrong); else unlock();
-    } catch {
+    } catch ({ message, name }) {
       state("down", "away");
-      banner("The gateway is away. This page opens when it is back.");
+      const why = name === "Error" && message ? "Not connected: " + message + "." : "The gateway is away.";
+      banner(why + " This page opens when it can.");
       await pause(0, wait);
     }
   }
@@ -363,17 +378,20 @@ async function exchange() {
 }
 
 addEventListener("hashchange", exchange);
+// Another tab of this browser was let in.
+addEventListener("storage", ({ key, newValue }) => { if (key === HALF && newValue && locked) unlock(); });
 
-// A browser that is in already stays in.
 function refused(wrong) {
   note = wrong;
-  if (locked) askForToken(); else banner(wrong);
+  if (locked) askForLogin(); else banner(wrong);
 }
 
-function askForToken() {
+// The command that gives an address, as the gateway was started.
+function askForLogin(command) {
   locked = true;
   state("down", "locked");
   banner("");
+  if (command) el("command").textContent = command;
   el("wrong").textContent = note;
   if (!el("gate").open) el("gate").showModal();
 }
@@ -381,16 +399,16 @@ function askForToken() {
 function unlock() {
   note = "";
   locked = false;
-  el("token").value = "";
+  el("given").value = "";
   el("gate").close();
   reconnect();
 }
 
 el("enter").addEventListener("submit", async (event) => {
   event.preventDefault();
-  // People paste the whole address as well.
-  const token = el("token").value.trim().replace(/^.*#token=/, "");
-  const wrong = await enter(token).catch(() => "The gateway is away. Try again.");
+  // The whole address, or the token of programs.
+  const [, kind, text] = /^(?:.*#(code|token)=)?(.*)$/.exec(el("given").value.trim());
+  const wrong = await enter({ [kind || "token"]: text }).catch(({ message }) => message || "The gateway is away. Try again.");
   if (wrong) refused(wrong); else unlock();
 });
 el("gate").addEventListener("cancel", (event) => event.preventDefault());

@@ -38,7 +38,7 @@ pub(super) struct Keeper {
     pub(super) reloader: Arc<Reloader>,
     pub(super) pulse: Pulse,
     /// Where there is a page.
-    pub(super) url: Option<Url>,
+    pub(super) url: Option<Arc<Url>>,
     pub(super) service: Service,
     pub(super) supervised: bool,
     /// The process outlives this life.
@@ -108,7 +108,7 @@ impl Keeper {
         self.reloader.ready.store(true, Ordering::Release);
         match &mut self.on_trial {
             Some(trial) => trial.ready(),
-            None => self.url.iter().for_each(Url::tell),
+            None => self.url.iter().for_each(|url| url.tell()),
         }
     }
 

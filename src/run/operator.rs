@@ -11,16 +11,19 @@ use switchboard_actors::ids::AdapterName;
 use switchboard_actors::ledger::{Done, Ending, Knowledge, OutboxRow, Question, TurnState};
 use switchboard_actors::protocol::{AdapterHealth, GetStatus, Hold, Hurry, Inquire, Order, Resume, Shutdown};
 use switchboard_actors::shutdown::{RequestedBy, ShutdownKind};
-use switchboard_actors::supervisor::{Gateway, Supervisor};
+use switchboard_actors::supervisor::Supervisor;
 
 use super::reloading::{Outcome, Reloader};
+use super::url::Url;
 use super::vitals::Pulse;
 use crate::caller::Caller;
 use crate::config::Config;
 use crate::control::{AdapterStatus, Farewell, Handle, ON_TRIAL, OutboxLine, Request, Response, RunningTask, Status};
 use crate::false_starts;
 use crate::history;
+use crate::http::access::Gate;
 use crate::http::health::{Part, Vitals};
+use crate::keys::Rotation;
 use crate::state_dir::StateDir;
 use crate::watchdog::Watchdog;
 
@@ -30,31 +33,21 @@ const FRESH: Duration = Duration::from_secs(1);
 /// Carries requests out. It holds nothing but addresses.
 #[derive(Clone)]
 pub(super) struct Operator {
-    supervisor: Addr<Supervisor>,
-    instance: switchboard_actors::ids::InstanceId,
-    pulse: Pulse,
-    reloader: Arc<Reloader>,
-    state: StateDir,
-    watchdog: Watchdog,
-    version: &'static str,
-    on_trial: bool,
+    pub(super) supervisor: Addr<Supervisor>,
+    pub(super) instance: switchboard_actors::ids::InstanceId,
+    pub(super) pulse: Pulse,
+    pub(super) reloader: Arc<Reloader>,
+    pub(super) state: StateDir,
+    pub(super) gate: Arc<Gate>,
+    /// Where there is a page.
+    pub(super) url: Option<Arc<Url>>,
+    pub(super) watchdog: Watchdog,
+    pub(super) version: &'static str,
+    /// What it would change is lost with the trial, so it changes nothing.
+    pub(super) on_trial: bool,
 }
 
 impl Operator {
-    /// `on_trial`: what it would change is lost with the trial, so it changes nothing.
-    pub(super) fn new(
-        gateway: &Gateway,
-        reloader: Arc<Reloader>,
-        state: &StateDir,
-        pulse: Pulse,
-        watchdog: Watchdog,
-        version: &'static str,
-        on_trial: bool,
-    ) -> Self {
-        let (supervisor, instance) = (gateway.supervisor.clone(), gateway.instance);
-        Self { supervisor, instance, reloader, state: state.clone(), pulse, watchdog, version, on_trial }
-    }
-
     /// As it is now.
     fn config(&self) -> Arc<Config> {
         self.reloader.in_force.now()
@@ -109,6 +102,11 @@ impl Operator {
                 }
                 other => unexpected(other),
             },
+            Request::Url => match &self.url {
+                Some(url) => Response::Page { address: url.address() },
+                None => not_achieved(&"there is no page: the web adapter is not enabled; see [adapters.web]"),
+            },
+            Request::Rotate { what } => self.rotate(what, &caller).await,
             Request::LedgerMove { from, to } => self.order(Order::MoveAdapter(from, to), "").await,
             Request::LedgerDrop { adapter } => self.order(Order::DropAdapter(adapter), "").await,
         }
@@ -141,6 +139,18 @@ impl Operator {
             Outcome::Done { changes, restart, warnings } => Response::Reloaded { changes, restart, warnings },
             Outcome::Faulty(faults) => Response::Faulty { faults: faults.0.iter().map(ToString::to_string).collect() },
             Outcome::Refused(reason) => Response::NotAchieved { reason },
+        }
+    }
+
+    async fn rotate(&self, rotation: Rotation, caller: &Caller) -> Response {
+        let gate = self.gate.clone();
+        match tokio::task::spawn_blocking(move || gate.rotate(rotation)).await {
+            Ok(Ok(())) => {
+                tracing::info!(what = rotation.in_words(), by = %caller, "made anew what opens");
+                done(rotation.in_words())
+            }
+            Ok(Err(error)) => not_achieved(&error),
+            Err(error) => not_achieved(&error),
         }
     }
 

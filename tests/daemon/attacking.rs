@@ -17,7 +17,7 @@ pub(crate) const THEIRS: u32 = 65532;
 pub(crate) const SECRET: &str = "what only root may know";
 
 /// Every name in a state directory that root's commands have ever touched.
-pub(crate) const NAMES: [&str; 18] = [
+pub(crate) const NAMES: [&str; 21] = [
     "ledger.sqlite3",
     "ledger.sqlite3-wal",
     "ledger.sqlite3-shm",
@@ -34,6 +34,9 @@ pub(crate) const NAMES: [&str; 18] = [
     "trial.undone",
     "lock",
     "token",
+    "operate",
+    "cookie-key",
+    "exchanged",
     "life",
     "false-starts",
 ];
@@ -144,7 +147,7 @@ fn g40_root_does_nothing_in_what_is_another_users_and_no_services() {
         &["check", "--ledger", ledger],
         &["check", "--ledger", ledger, "--upgrade"],
         &["history"],
-        &["url"],
+        &["token", "rotate"],
         &["ledger", "drop", "gone"],
         &["update"],
     ];

@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 use switchboard::config::{Config, Surroundings};
+use switchboard::http::access::{Gate, now};
 use switchboard::http::door::Door;
 use switchboard::http::figures::Figures;
 use switchboard::http::health::{Part, Vitals};
 use switchboard::http::heart::Heart;
 use switchboard::http::{self, Chat, Front};
+use switchboard::keys::Keys;
 use switchboard::state_dir::StateDir;
 use switchboard::token::Token;
 use switchboard_actors::clock::Wall;
@@ -97,7 +99,7 @@ impl Edge {
     pub(crate) fn start(vitals: Arc<dyn Vitals>, environment: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let state = StateDir::open(dir.path()).expect("ours");
-        let token = Token::open(&state).expect("writable");
+        let keys = Keys::open(&state, now()).expect("writable");
         let listeners = http::bind("http.listen", "127.0.0.1:0").expect("a free port");
         let address = listeners[0].local_addr().expect("bound");
         let mut around = Surroundings::default();
@@ -111,11 +113,12 @@ impl Edge {
         let hub = Hub::new(adapter.clone(), config.http.waiting as usize, rooms.clone());
         let chat = Chat::new(hub.clone(), adapter, ledger, &config.http, config.settings.session.message_bytes);
         let door = Door::default();
-        let front = Front::new(&config.http, &token, Some(chat), vitals, door.clone());
+        let gate = Arc::new(Gate::new(&config.http, &state, &keys));
+        let front = Front::new(&config.http, gate, Some(chat), vitals, door.clone());
         let server = http::serve(&Arc::new(front), listeners, Vec::new(), &Heart::default()).expect("listeners of ours");
         let handle = server.handle();
         actix_rt::spawn(server);
-        Self { address, token, door, hub, rooms, ledger, server: handle, _dir: dir }
+        Self { address, token: keys.chat, door, hub, rooms, ledger, server: handle, _dir: dir }
     }
 
     /// Takes in what pages say and answers each message with `answer` of it, for ever.

@@ -1,4 +1,4 @@
-//! A browser's side of the web chat: the cookie that it gets for the token, messages under ids of its own, and the event stream.
+//! A browser's side of the web chat: the two halves of its login, messages under ids of its own, and the event stream.
 
 use std::time::Duration;
 
@@ -15,33 +15,49 @@ pub(crate) fn client() -> Client {
     Client::builder().timeout(HANG).build().expect("a client")
 }
 
-/// One browser: it keeps its cookie and says where it comes from.
+/// The header of the half that a page keeps.
+pub(crate) const HALF: &str = "switchboard-half";
+
+/// One browser: it keeps both halves of its login and says where it comes from.
 pub(crate) struct Browser {
     client: Client,
     root: String,
     cookie: String,
+    half: String,
 }
 
 impl Browser {
     pub(crate) async fn open(root: &str, token: &str) -> Self {
+        Self::entered(root, &json!({ "token": token })).await.expect("it is let in")
+    }
+
+    /// What a browser that brings this becomes; else the answer.
+    pub(crate) async fn entered(root: &str, entry: &Value) -> Result<Self, Response> {
         let (client, root) = (client(), root.to_owned());
-        let entry = json!({ "token": token });
-        let response = client.post(format!("{root}/api/session")).header(ORIGIN, &root).json(&entry).send().await.expect("an answer");
-        assert_eq!(response.status(), StatusCode::OK);
+        let response = client.post(format!("{root}/api/session")).header(ORIGIN, &root).json(entry).send().await.expect("an answer");
+        if response.status() != StatusCode::OK {
+            return Err(response);
+        }
         let cookie = response.headers()[SET_COOKIE].to_str().expect("ASCII").split(';').next().expect("a value").to_owned();
-        Self { client, root, cookie }
+        let half = response.json::<Value>().await.expect("JSON")["half"].as_str().expect("a half").to_owned();
+        Ok(Self { client, root, cookie, half })
     }
 
     pub(crate) fn cookie(&self) -> &str {
         &self.cookie
     }
 
+    pub(crate) fn half(&self) -> &str {
+        &self.half
+    }
+
     pub(crate) fn get(&self, path: &str) -> RequestBuilder {
-        self.client.get(format!("{}{path}", self.root)).header(COOKIE, &self.cookie)
+        self.client.get(format!("{}{path}", self.root)).header(COOKIE, &self.cookie).header(HALF, &self.half)
     }
 
     pub(crate) async fn say(&self, id: &str, text: &str) -> Response {
         let request = self.client.post(format!("{}/api/messages", self.root)).header(COOKIE, &self.cookie).header(ORIGIN, &self.root);
+        let request = request.header(HALF, &self.half);
         request.json(&json!({ "id": id, "text": text })).send().await.expect("an answer")
     }
 

@@ -35,7 +35,7 @@ fn g29_a_bad_configuration_exits_78_and_names_everything() {
     let file = home.path().join("bad.toml");
     std::fs::write(&file, "[session]\nbacklog = 0\n[shutdown]\ngrce = \"1s\"").expect("writable");
     let path = file.to_str().expect("UTF-8");
-    for command in [&["run"][..], &["check"], &["config", "show"], &["url"], &[]] {
+    for command in [&["run"][..], &["check"], &["config", "show"], &[]] {
         let output = switchboard(home.path(), &[&["--config", path], command].concat(), &[]);
         check(&output, 78, "", "2 faults");
         check(&output, 78, "", "session.backlog: is zero");
@@ -56,12 +56,12 @@ fn a_good_configuration_is_shown_with_origins_and_without_secrets() {
 }
 
 #[test]
-fn the_address_of_the_page_exists_after_the_first_start() {
+fn only_a_gateway_that_runs_makes_an_address_of_its_page() {
     let home = home();
-    check(&switchboard(home.path(), &["url"], &[]), 1, "", "there is no token yet");
-    let state = switchboard::state_dir::StateDir::open(&home.path().join(".local/state/switchboard")).expect("ours");
-    let token = switchboard::token::Token::open(&state).expect("writable");
-    check(&switchboard(home.path(), &["url"], &[]), 0, &format!("http://127.0.0.1:7878/#token={}\n", token.expose()), "");
+    let output = switchboard(home.path(), &["url"], &[]);
+    check(&output, 69, "", "no gateway is running");
+    check(&output, 69, "", "switchboard run`");
+    check(&switchboard(home.path(), &["token", "rotate"], &[]), 1, "", "there is nothing to make anew");
 }
 
 #[test]

@@ -212,6 +212,14 @@ impl Home {
         std::fs::read_to_string(self.state().token()).expect("made at the first start").trim().to_owned()
     }
 
+    /// A new address of the page, with a code that opens once.
+    #[track_caller]
+    pub(crate) fn address(&self) -> String {
+        let printed = self.run(&["url"]);
+        assert_eq!(printed.code, Some(0), "{}", printed.err);
+        printed.out.trim().to_owned()
+    }
+
     /// Opens the page in a new browser.
     pub(crate) fn browser(&self) -> Page<'_> {
         Page { home: self, browser: self.now(Browser::open(&self.root(), &self.token())) }
@@ -255,7 +263,7 @@ impl Home {
         });
     }
 
-    fn now<T>(&self, future: impl Future<Output = T>) -> T {
+    pub(crate) fn now<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
     }
 
@@ -279,8 +287,12 @@ impl Drop for Home {
             eprintln!("{}", lines[lines.len().saturating_sub(300)..].join("\n"));
             return;
         }
-        let page = std::fs::read_to_string(self.state().token()).unwrap_or_default();
-        let secrets = [self.telegram.token(), "TEST-token", API_KEY, page.trim()];
+        let state = self.state();
+        let [chat, operate, cookies] = [state.token(), state.operate(), state.cookie_key()].map(|path| {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            text.lines().next().unwrap_or_default().to_owned()
+        });
+        let secrets = [self.telegram.token(), "TEST-token", API_KEY, &chat, &operate, &cookies, "/#code="];
         for secret in secrets.into_iter().filter(|secret| !secret.is_empty()) {
             if let Some(line) = all.lines().find(|line| line.contains(secret)) {
                 panic!("g24: a secret was printed: {line}");
@@ -387,6 +399,11 @@ impl Page<'_> {
     /// What this browser is known by: a secret.
     pub(crate) fn cookie(&self) -> String {
         self.browser.cookie().split_once('=').expect("a name and a value").1.to_owned()
+    }
+
+    /// The half of its login that the page keeps: a secret.
+    pub(crate) fn half(&self) -> &str {
+        self.browser.half()
     }
 
     /// Says something under an id of its own; the status.

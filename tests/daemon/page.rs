@@ -57,7 +57,7 @@ impl Chromium {
     /// Opens the page of a gateway, and waits until it is connected.
     #[track_caller]
     fn enter(home: &Home) -> Option<Self> {
-        let page = Self::open(&address(home))?;
+        let page = Self::open(&home.address())?;
         page.is("connected");
         Some(page)
     }
@@ -113,11 +113,6 @@ impl Drop for Chromium {
         _ = self.driver.kill();
         _ = self.driver.wait();
     }
-}
-
-/// What `switchboard url` prints.
-fn address(home: &Home) -> String {
-    format!("{}/#token={}", home.root(), home.token())
 }
 
 /// As a proxy whose backend is away, answers whatever comes with 404, until two tries of a message were among it.
@@ -198,9 +193,56 @@ fn the_printed_address_opens_a_page_that_is_open_and_locked() {
     let _gateway = home.start();
     let Some(page) = Chromium::open(&home.root()) else { return };
     page.is("locked");
-    page.go(&address(&home));
+    page.go(&home.address());
     page.is("connected");
-    assert_eq!(page.run("return location.hash", &[]), "", "the token does not stay in the address");
+}
+
+/// Every address that the browser could show or go back to.
+fn addresses(page: &Chromium) -> String {
+    page.run("return [location.href, ...navigation.entries().map((entry) => entry.url)].join(' ')", &[]).to_string()
+}
+
+#[test]
+fn g41_a_code_leaves_the_address_and_its_history_and_the_page_goes_on_without_it() {
+    let home = Home::with_demo("");
+    let _gateway = home.start();
+    let address = home.address();
+    let Some(page) = Chromium::open(&address) else { return };
+    page.is("connected");
+    let code = address.split_once('#').expect("a code").1;
+    assert!(!addresses(&page).contains(code) && !addresses(&page).contains('#'), "{}", addresses(&page));
+    let whose = |page: &Chromium| page.run("return document.getElementById('user').textContent", &[]);
+    let user = whose(&page);
+    page.say("hello");
+    page.shows("agent", "You said: hello");
+    page.go(&home.root());
+    page.is("connected");
+    page.shows("agent", "You said: hello");
+    // The same address again, as from a bookmark: the page is in, and goes on.
+    page.go(&address);
+    page.go(&format!("{}/?again{}", home.root(), address.trim_start_matches(&format!("{}/", home.root()))));
+    page.is("connected");
+    assert_eq!(whose(&page), user);
+    assert!(!addresses(&page).contains(code), "{}", addresses(&page));
+}
+
+#[test]
+fn g41_a_cookie_alone_opens_no_page_and_a_used_code_says_what_to_do() {
+    let home = Home::with_demo("");
+    let _gateway = home.start();
+    let address = home.address();
+    let Some(page) = Chromium::open(&address) else { return };
+    page.is("connected");
+    // As whatever gets only the cookie: another port of this host.
+    page.run("localStorage.clear()", &[]);
+    page.go(&format!("{}/?alone", home.root()));
+    page.is("locked");
+    page.go(&address);
+    let wrong = "return document.getElementById('wrong').textContent";
+    until("a word on the code", || page.run(wrong, &[]).as_str().filter(|words| words.contains("used or is too old")).map(str::to_owned));
+    assert_eq!(page.run("return document.getElementById('command').textContent", &[]), "switchboard url");
+    page.go(&home.address());
+    page.is("connected");
 }
 
 #[test]

@@ -36,6 +36,7 @@ fn g24_not_even_a_trace_holds_a_secret() {
     }
     assert_eq!(gateway.stop(), Some(0));
     assert!(!home.everything().contains(&page.cookie()), "a browser's cookie was printed");
+    assert!(!home.everything().contains(page.half()), "the half that a page keeps was printed");
 }
 
 #[test]

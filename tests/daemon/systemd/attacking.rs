@@ -30,7 +30,7 @@ fn g40_a_services_user_gets_nothing_from_root_whatever_stands_in_its_directory()
         &["check", "--ledger", &ledger],
         &["check", "--ledger", &ledger, "--upgrade"],
         &["history"],
-        &["url"],
+        &["token", "rotate"],
         &["ledger", "drop", "gone"],
         &["update"],
         &["update", "--to", env!("CARGO_PKG_VERSION")],

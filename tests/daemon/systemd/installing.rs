@@ -26,7 +26,7 @@ fn a_system_service_is_installed_worked_changed_and_removed() {
     check(&host, &["switchboard", "service", "logs", "-n", "100"], 0, "ready instance=");
     check(&host, &["switchboard", "service", "restart", "--dwell", "500ms"], 0, "restarted: instance ");
     // Only its manager knows where it keeps its things.
-    check(&host, &["switchboard", "url"], 0, "/#token=");
+    check(&host, &["switchboard", "url"], 0, "/#code=");
     host.done(&["systemctl", "reload", "switchboard"]);
     // Its unit follows the budgets; one that was changed by hand is shown and not overwritten unasked.
     host.configure(|text| format!("{text}\n[shutdown]\ngrace = \"10m\"\n"));
