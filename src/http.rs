@@ -18,6 +18,8 @@ mod peers;
 mod port;
 mod replay;
 mod stream;
+pub mod streams;
+pub mod volume;
 
 use std::net::{TcpListener, ToSocketAddrs};
 use std::rc::Rc;
@@ -32,7 +34,6 @@ use actix_web::middleware::Next;
 use actix_web::{HttpResponse, web};
 use switchboard_actors::ids::AdapterName;
 use switchboard_actors::platform::web::Hub;
-use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::config::{Http, Network};
@@ -40,6 +41,8 @@ use access::Gate;
 use door::Door;
 use health::Vitals;
 use link::{Answering, Link};
+use streams::Streams;
+use volume::Volume;
 
 pub use port::serve;
 
@@ -70,7 +73,8 @@ pub struct Chat {
     hub: Hub,
     adapter: AdapterName,
     ledger: Uuid,
-    streams: Arc<Semaphore>,
+    streams: Streams,
+    volume: Volume,
     accept_limit: Duration,
     heartbeat: Duration,
     replay: u32,
@@ -86,7 +90,8 @@ impl Chat {
             hub,
             adapter,
             ledger,
-            streams: Arc::new(Semaphore::new(http.streams as usize)),
+            streams: Streams::new(http.streams, http.browser_streams),
+            volume: Volume::new(http, message_bytes),
             accept_limit: http.accept_limit,
             heartbeat: http.heartbeat,
             replay: http.replay,
@@ -185,6 +190,14 @@ fn is_foreign(headers: &HeaderMap) -> bool {
 /// An error as JSON.
 fn refuse(status: StatusCode, error: &str) -> HttpResponse {
     HttpResponse::build(status).insert_header((CONTENT_TYPE, "application/json")).json(serde_json::json!({ "error": error }))
+}
+
+/// Too much from you: not before so many seconds.
+fn too_much(error: &str, wait: Duration) -> HttpResponse {
+    let seconds = wait.as_secs().max(1);
+    HttpResponse::TooManyRequests()
+        .insert_header((RETRY_AFTER, seconds.to_string()))
+        .json(serde_json::json!({ "error": error, "retry_after": seconds }))
 }
 
 /// Not now, but in so many seconds.

@@ -59,8 +59,14 @@ pub struct Http {
     pub proxies: Vec<Network>,
     /// Pages that watch at the same time at most.
     pub streams: u32,
+    /// Of them, pages of one browser at most.
+    pub browser_streams: u32,
     /// Browsers that are let in anew in a minute at most.
     pub browsers_per_minute: u32,
+    /// Bytes that pages may say in a minute, all together.
+    pub bytes_per_minute: u64,
+    /// Bytes that one browser may say in a minute.
+    pub browser_bytes_per_minute: u64,
     /// Messages from pages that wait to be taken in at most.
     pub waiting: u32,
     /// A page hears within this time whether its message is stored.

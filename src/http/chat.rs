@@ -1,7 +1,7 @@
 //! The way in for pages: a code becomes a login, and words become offers. A message is answered with 200 only when its
 //! receipt says that it is durable; until then the page keeps it, and repeats it under the same id.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, SET_COOKIE};
@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::access::{Caller, Entry};
 use super::link::{Link, UNASKED_BODY};
-use super::{Front, later, refuse};
+use super::{Front, later, refuse, too_much};
 
 /// A body must be there within this time.
 const BODY_LIMIT: Duration = Duration::from_secs(10);
@@ -142,6 +142,9 @@ async fn say(front: web::Data<Front>, request: HttpRequest, payload: web::Payloa
     };
     if text.trim().is_empty() {
         return refuse(StatusCode::BAD_REQUEST, "there is nothing in the message");
+    }
+    if let Err(wait) = chat.volume.take(Instant::now(), &caller.room(), text.len()) {
+        return too_much("too much was said in the last minute", wait);
     }
     let delivery = DeliveryId::new(id.to_string());
     let Ok(taken) = chat.hub.offer(inbound(&caller, delivery.clone(), text.clone())) else {

@@ -8,7 +8,6 @@
 //! below it.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -19,12 +18,13 @@ use switchboard_actors::ids::{RoomId, Seq};
 use switchboard_actors::ledger::{RoomLine, Span};
 use switchboard_actors::platform::Voice;
 use switchboard_actors::platform::web::{Event, Hub, Watch};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::access::{Caller, Stay};
 use super::chat::closed;
 use super::replay::{Next, Replay};
+use super::streams::Place;
 use super::{Chat, Front, later};
 
 /// Earlier lines that are shown at once at most.
@@ -48,13 +48,14 @@ async fn events(front: web::Data<Front>, request: HttpRequest, from: web::Query<
         (_, None) => return closed(),
         (Ok(caller), Some(chat)) => (caller, chat),
     };
-    let Ok(permit) = Arc::clone(&chat.streams).try_acquire_owned() else {
-        return later("too many pages watch", 10);
+    let place = match chat.streams.take(&caller.room()) {
+        Ok(place) => place,
+        Err(full) => return later(&full.to_string(), 10),
     };
     let header = request.headers().get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
     let after = header.max(from.after).map(Seq);
     let watch = chat.hub.watch(&caller.room()); // before the log is read, so that nothing falls between
-    let mut feed = Feed::new(&front, chat, &caller, after, watch, permit);
+    let mut feed = Feed::new(&front, chat, &caller, after, watch, place);
     if let Err(error) = feed.read_on().await {
         return unreadable(&error);
     }
@@ -136,7 +137,7 @@ struct Feed {
     /// Until what the page came in by is void.
     stay: Stay,
     /// Counts this page among those that watch.
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// A piece of the stream. Lines become text when they are sent: as text they are longer.
@@ -146,7 +147,7 @@ enum Piece {
 }
 
 impl Feed {
-    fn new(front: &Front, chat: &Chat, caller: &Caller, after: Option<Seq>, watch: Watch, permit: OwnedSemaphorePermit) -> Self {
+    fn new(front: &Front, chat: &Chat, caller: &Caller, after: Option<Seq>, watch: Watch, place: Place) -> Self {
         let mut heartbeat = tokio::time::interval(chat.heartbeat);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         heartbeat.reset();
@@ -162,7 +163,7 @@ impl Feed {
             closing: front.door.watch(),
             heartbeat,
             stay: front.gate.stay_of(caller),
-            _permit: permit,
+            _place: place,
         }
     }
 

@@ -62,7 +62,7 @@ const NOTHING_PERMITTED: &str = "accelerometer=(), autoplay=(), bluetooth=(), ca
 /// # Errors
 /// When a listener cannot be used.
 pub fn serve(front: &Arc<Front>, listeners: Vec<TcpListener>, probes: Vec<TcpListener>, heart: &Heart) -> std::io::Result<Server> {
-    let known = front.chat.as_ref().map_or(0, |chat| chat.streams.available_permits()) + OTHER_KNOWN;
+    let known = front.chat.as_ref().map_or(0, |chat| chat.streams.in_all()) + OTHER_KNOWN;
     let most = STRANGERS + known + 2 * RESERVE + GOING;
     let mut server = Server::build().workers(1).disable_signals().shutdown_timeout(FAREWELL).max_concurrent_connections(most);
     let people = Peers::new(Bounds::of_people(known), front.proxies.clone());

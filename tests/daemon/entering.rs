@@ -1,4 +1,4 @@
-//! Who is let in by the real gateway, and for how long.
+//! Who is let in by the real gateway, for how long, and how much of it one of them can take.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
@@ -11,6 +11,9 @@ use switchboard_actors::testkit::journal::Journal;
 
 use crate::browser::{Browser, HALF, client};
 use crate::gateway::{BOUND, Home, is_here};
+
+/// Streams that one browser tries to hold; all of them together may be 256.
+const MANY: usize = 300;
 
 /// What is answered to somebody who brings this: the status and the words.
 fn brought(home: &Home, entry: &Value) -> (u16, String) {
@@ -182,6 +185,42 @@ fn g41_browsers_minted_in_a_loop_are_limited_and_each_is_told_of_once() {
     gateway.wait_for_times("a new browser was let in", new + 1);
     assert_eq!(gateway.logged("a new browser was let in"), new + 1);
     assert_eq!(page.say("known before"), 200);
+}
+
+#[test]
+fn g41_one_browser_with_three_hundred_streams_leaves_places_for_others() {
+    let home = Home::with_demo("");
+    let _gateway = home.start();
+    let (loud, other) = (home.browser(), home.browser());
+    let held = home.now(async {
+        let mut held = Vec::new();
+        for _ in 0..MANY {
+            let response = loud.browser.get("/api/events").send().await.expect("an answer");
+            match response.status().as_u16() {
+                200 => held.push(response),
+                503 => assert!(response.text().await.expect("words").contains("of this browser")),
+                status => panic!("{status}"),
+            }
+        }
+        held
+    });
+    assert_eq!(held.len(), 8);
+    assert_eq!(other.say("hello"), 200);
+    other.shown("You said: hello");
+}
+
+#[test]
+fn g41_one_browser_cannot_fill_the_disk() {
+    let home = Home::with_demo("");
+    let _gateway = home.start();
+    let (loud, other) = (home.browser(), home.browser());
+    let words = "x".repeat(64 << 10);
+    let answers: Vec<(u16, Option<u64>)> = (0..50).map(|_| loud.answer(&words)).collect();
+    let taken = answers.iter().filter(|(status, _)| *status == 200).count();
+    assert!((15..25).contains(&taken), "{answers:?}");
+    assert!(answers.iter().all(|(status, wait)| *status == 200 || (*status == 429 && wait.is_some())), "{answers:?}");
+    assert_eq!(other.say("hello"), 200);
+    other.shown("You said: hello");
 }
 
 /// A terminal of its own, and what runs in it.
