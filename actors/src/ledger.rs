@@ -24,7 +24,7 @@ pub use questions::{
     CutTurn, InstanceFacts, Knowledge, LedgerFacts, LeftChild, OpenCommand, OpenRequest, OpenWork, PairRow, Paired, Question, RoomLine,
     SessionView, Span, TurnRow, WaitingSession,
 };
-pub use steps::{Accept, Accepted, Born, Clear, Done, Ending, PairCode, Request, Settle, Step};
+pub use steps::{Accept, Accepted, Born, Closes, Done, Ending, PairCode, Request, Settle, Step};
 pub use turn::{End, Finish, Resume, Start, Started, Take, TurnState};
 
 /// An engine that keeps the ledger. Synchronous: it lives on a thread of its own, or inline in a world.

@@ -16,7 +16,7 @@ use switchboard_actors::last_words::{Cause, Death, LastWords, Remains};
 use switchboard_actors::ledger::memory::MemoryLedger;
 use switchboard_actors::ledger::sqlite::SqliteLedger;
 use switchboard_actors::ledger::{
-    Accept, Accepted, Born, Clear, Done, End, Ending, Fate, Finish, Knowledge, Ledger, NoticeKind, OutboxRow, OutboxState, PairCode,
+    Accept, Accepted, Born, Closes, Done, End, Ending, Fate, Finish, Knowledge, Ledger, NoticeKind, OutboxRow, OutboxState, PairCode,
     Question, Request, Resume, Settle, Span, Start, Step, Take, What, Word,
 };
 use switchboard_actors::shutdown::{Phase, ShutdownKind};
@@ -112,10 +112,6 @@ impl Player {
             1 => Step::Recover { instance: instance(a), max_attempts: u32::from(b % 3 + 1), at },
             12 => Step::Cursor { account: account(a), cursor: Cursor::new(b.to_string()) },
             13 => Step::Settle(Settle { seq: self.row(b), replies: self.answers(rest, None, Word::Command) }),
-            14 => {
-                let before = Seq(self.seq.saturating_sub(u64::from(b % 6)));
-                Step::Clear(Clear { session: session(a), before, forget: c.is_multiple_of(2), by: None })
-            }
             15..=20 => {
                 let id = TurnId(self.number(d));
                 self.turns.push((id, 1));
@@ -195,6 +191,10 @@ impl Player {
             2 => Accepted::Command { text: "/status".into() },
             3 => Accepted::Request(request(b)),
             4 => Accepted::Refused { reason: "too many".into() },
+            5 => {
+                let closes = if b.is_multiple_of(2) { Closes::Work } else { Closes::Conversation };
+                Accepted::Closing { text: "/stop".into(), closes }
+            }
             _ => Accepted::Message { text: format!("text {seq}") },
         };
         Step::Accept(Accept {

@@ -6,7 +6,7 @@
 //! | steps | where |
 //! |---|---|
 //! | Born, Phase, Leaving, Ended, Cursor, Accept, Settle, Answered, Pair…, TurnRetry | [`intake`] |
-//! | Start, Resume, Unstart, Progress, Child…, Finish, Clear, Recover, TurnDrop, DropAdapter | [`turns`] |
+//! | Start, Resume, Unstart, Progress, Child…, Finish, Recover, TurnDrop, DropAdapter | [`turns`] |
 //! | Tell, Notice, Draft, Fate, Outbox… | [`post`] |
 //!
 //! What walks over very many closed rows (MoveAdapter, Prune) and every question stay each engine's own.
@@ -79,7 +79,6 @@ impl<R: Rows> Rules<'_, R> {
                 Ok(Done::Ok)
             }
             Step::Settle(settle) => self.settle(settle),
-            Step::Clear(clear) => self.clear(clear),
             Step::Start(start) => self.start(start),
             Step::Resume(resume) => self.resume(resume),
             Step::Unstart { turn, attempt } => self.unstart(*turn, *attempt),

@@ -38,7 +38,7 @@ pub enum Step {
         /// Now.
         at: Wall,
     },
-    /// A delivery is taken in. → [`Done::Accepted`]; when (account, delivery) is known [`Done::Duplicate`], or [`Done::Open`].
+    /// A delivery is taken in. → [`Done::Accepted`], or [`Done::Cleared`]; when (account, delivery) is known [`Done::Duplicate`], or [`Done::Open`].
     Accept(Accept),
     /// An adapter's account was read up to here. → [`Done::Ok`]
     Cursor {
@@ -49,9 +49,6 @@ pub enum Step {
     },
     /// A command's row is closed and its answer put into the outbox. → [`Done::Ok`], [`Done::Lost`] when it was settled before.
     Settle(Settle),
-    /// /stop, /new: what a session has open before a point is closed. → [`Done::Cleared`], [`Done::Lost`] without the row of the command
-    /// that wants it.
-    Clear(Clear),
     /// A session takes up what waits. → [`Done::Started`], or [`Done::NothingWaiting`]; [`Done::Refused`] while a turn of the session runs. The same
     /// start again, while its turn runs, answers [`Done::Started`] again: after a commit of unknown fate nobody else would run it.
     Start(Start),
@@ -227,7 +224,7 @@ pub enum Done {
         /// False for a retry with nothing to retry, or a decision with nothing to decide.
         retryable: bool,
     },
-    /// What a clear closed.
+    /// A command took effect that closes something, and this is what it closed.
     Cleared {
         /// Waiting messages that were closed.
         messages: u32,
@@ -361,6 +358,13 @@ pub enum Accepted {
         /// As it was written.
         text: String,
     },
+    /// /stop or /new: a command, and what its session has open before it is closed in the same breath, and nothing after. → [`Done::Cleared`]
+    Closing {
+        /// As it was written.
+        text: String,
+        /// What it closes.
+        closes: Closes,
+    },
     /// A command that ends the process: the row is closed at once and the request recorded, so that it can never happen twice.
     Request(Request),
     /// Over a bound: id and reason are kept, no words; the row is closed.
@@ -368,6 +372,15 @@ pub enum Accepted {
         /// Why.
         reason: String,
     },
+}
+
+/// What a command closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closes {
+    /// The work of a session: waiting rows, the running turn and cut turns.
+    Work,
+    /// Its conversation, too: later turns see none of the transcript before.
+    Conversation,
 }
 
 /// A wish to end the process, from a chat or an agent.
@@ -386,19 +399,6 @@ pub struct Settle {
     pub seq: Seq,
     /// The answer; empty when there is nothing to say.
     pub replies: Vec<OutboxRow>,
-}
-
-/// Closes what a session has open.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Clear {
-    /// The session.
-    pub session: SessionKey,
-    /// Everything accepted before this, and nothing after: waiting rows, the running turn and cut turns.
-    pub before: Seq,
-    /// Whether the conversation starts anew: later turns see none of the transcript before this.
-    pub forget: bool,
-    /// The command that wants it: without its row (its accept was a repeat, or failed) nothing is closed.
-    pub by: Option<Seq>,
 }
 
 /// A stranger's pairing code.

@@ -16,7 +16,7 @@ use actix::fut::ActorFutureExt;
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Recipient, Supervised, WrapFuture};
 
 use self::room::Room;
-use super::{Clear, Done, Fault, Knowledge, Ledger, Question, Step};
+use super::{Done, Fault, Knowledge, Ledger, Question, Step};
 use crate::settings;
 use crate::supervision::intensity::backoff;
 use crate::supervision::words_of;
@@ -324,7 +324,7 @@ impl LedgerActor {
             return;
         }
         let mut batch = Vec::new();
-        while batch.len() < self.settings.batch as usize || self.must_ride_along() {
+        while batch.len() < self.settings.batch as usize {
             match self.queue.pop_front() {
                 Some(Entry::Step(write)) => batch.push(write),
                 Some(ask @ Entry::Ask(_)) => {
@@ -344,11 +344,6 @@ impl LedgerActor {
             ctx.notify_later(StillUnderWay(self.commits), SLOW);
         }
         self.perform(Job::Commit(steps, self.room.is_bounded()), ctx);
-    }
-
-    /// What a command closes goes with its accept, also over the bound: a crash between the two would leave a /stop that stopped nothing.
-    fn must_ride_along(&self) -> bool {
-        matches!(self.queue.front(), Some(Entry::Step(Write { step: Step::Clear(Clear { by: Some(_), .. }), .. })))
     }
 
     fn perform(&mut self, job: Job, ctx: &mut Context<Self>) {

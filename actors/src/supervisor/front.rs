@@ -16,7 +16,7 @@ use crate::desk::{Excess, GREET_EVERY, Judgement};
 use crate::ids::{Account, AdapterName, DeliveryId, Seq, SessionKey, UserId};
 use crate::ledger::writer::Unable;
 use crate::ledger::{
-    Accept, Accepted, Clear, Done, Knowledge, NoticeKind, OpenCommand, OutboxRow, PairCode, Question, Request, SessionView, Settle, Step,
+    Accept, Accepted, Closes, Done, Knowledge, NoticeKind, OpenCommand, OutboxRow, PairCode, Question, Request, SessionView, Settle, Step,
     What, Word,
 };
 use crate::platform::{Content, Offer, Receipt, Said, Taken};
@@ -142,6 +142,8 @@ impl Supervisor {
                 let request = Request { kind, instance: self.instance };
                 (Accepted::Request(request.clone()), Then::Request(request))
             }
+            Judgement::Command(Command::Stop) => (Accepted::Closing { text, closes: Closes::Work }, Then::Command(Command::Stop)),
+            Judgement::Command(Command::New) => (Accepted::Closing { text, closes: Closes::Conversation }, Then::Command(Command::New)),
             Judgement::Command(command) => (Accepted::Command { text }, Then::Command(command)),
             Judgement::Refused(excess) => {
                 let reason = match excess {
@@ -153,44 +155,15 @@ impl Supervisor {
             Judgement::Stranger { .. } => return receipt.settle(Taken::Accepted),
         };
         let routed = matches!(then, Then::Routed);
-        let clear = match then {
-            Then::Command(Command::Stop) => Some(false),
-            Then::Command(Command::New) => Some(true),
-            _ => None,
-        };
+        let (me, session) = (ctx.address(), arrival.session.clone());
         let accept = accept_of(&arrival, what, self.clock.wall());
-        let session = arrival.session.clone();
-        self.write_accept(accept, clear, arrival, receipt, then, ctx);
+        self.ledger.write(Step::Accept(accept), move |result| {
+            me.do_send(Taking { arrival: Box::new(arrival), receipt, then, result });
+        });
         if routed {
             // It hears while the accept is being written; should that fail, its start finds nothing.
             self.route_in_order(&session);
         }
-    }
-
-    /// Writes an accept, and behind it, in one breath, what /stop and /new close: no start may come between.
-    fn write_accept(&self, accept: Accept, clear: Option<bool>, arrival: Arrival, receipt: Receipt, then: Then, ctx: &mut Context<Self>) {
-        let me = ctx.address();
-        let (seq, session) = (arrival.seq, arrival.session.clone());
-        let taking = move |result| Taking { arrival: Box::new(arrival), receipt, then, result };
-        let Some(forget) = clear else {
-            return self.ledger.write(Step::Accept(accept), move |result| me.do_send(taking(result)));
-        };
-        // The clear's result is the interesting one; a failed or repeated accept makes it `Lost`, and is told as it is. A clear that waited for the
-        // ledger to come back would hold up the word that its accept failed, on which /stop acts.
-        let (accepted, outcome) = std::sync::mpsc::channel();
-        self.ledger.write(Step::Accept(accept), move |result| {
-            let _ = accepted.send(result);
-        });
-        let clear = Clear { session, before: seq, forget, by: Some(seq) };
-        self.ledger.write(Step::Clear(clear), move |cleared| {
-            let accepted =
-                outcome.try_recv().unwrap_or_else(|_| Err(Unable { reason: "no answer".into(), retry_after: MINUTE, full: false }));
-            let result = match (accepted, cleared) {
-                (Ok(Done::Accepted { .. }), Ok(done)) => Ok(done),
-                (accepted, _) => accepted,
-            };
-            me.do_send(taking(result));
-        });
     }
 
     /// In a line of its own, or in the count of a minute.

@@ -61,7 +61,7 @@ fn g03_the_cursor_is_never_ahead(rest: &AtRest) -> usize {
         let cursor: u64 = cursor.as_str().parse().expect("the stage counts its deliveries");
         let kept: HashSet<&DeliveryId> = steps(&rest.facts)
             .filter_map(|(_, _, step, done)| match (step, done) {
-                (Step::Accept(accept), Done::Accepted { .. } | Done::Duplicate { .. }) => Some(accept),
+                (Step::Accept(accept), Done::Accepted { .. } | Done::Cleared { .. } | Done::Duplicate { .. }) => Some(accept),
                 _ => None,
             })
             .filter(|accept| accept.account == *account)
@@ -110,7 +110,7 @@ fn g09_what_was_cut_is_listed(AtRest { facts, turns, .. }: &AtRest) -> usize {
             (Step::Unstart { turn, .. }, Done::Ok) => {
                 open.remove(turn);
             }
-            (Step::Clear(clear), Done::Cleared { .. }) => open.retain(|turn| whose[turn] != &clear.session || turn.0 > clear.before),
+            (Step::Accept(closing), Done::Cleared { .. }) => open.retain(|turn| whose[turn] != &closing.session || turn.0 > closing.seq),
             _ => {}
         }
     }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use switchboard_actors::ids::{AdapterName, DeliveryId, OutboxId, RoomId, Seq, SessionKey, TurnId};
-use switchboard_actors::ledger::{Accept, Accepted, Clear, Done, End, Finish, OutboxState, Start, Started, Step, Word};
+use switchboard_actors::ledger::{Accept, Accepted, Done, End, Finish, OutboxState, Start, Started, Step, Word};
 use switchboard_actors::shutdown::Phase;
 use switchboard_actors::testkit::cuts::{Event, Fact};
 
@@ -71,7 +71,7 @@ impl Fates {
                 }
             }
             (Step::Unstart { turn, .. }, Done::Ok) => self.taken_back(*turn),
-            (Step::Clear(clear), Done::Cleared { running, cut, .. }) => self.cleared(clear, *running, *cut),
+            (Step::Accept(closing), Done::Cleared { running, cut, .. }) => self.cleared(closing, *running, *cut),
             (Step::Finish(finish), Done::Ok) => self.finished(place, finish),
             _ => {}
         }
@@ -82,7 +82,9 @@ impl Fates {
             Accepted::Message { text } => (text.clone(), State::Waiting),
             // Its words are not kept.
             Accepted::Refused { .. } => (format!("{}/{}", accept.account, accept.delivery), State::Refused),
-            Accepted::Retry | Accepted::Decision { .. } | Accepted::Command { .. } | Accepted::Request(_) => return,
+            Accepted::Retry | Accepted::Decision { .. } | Accepted::Command { .. } | Accepted::Closing { .. } | Accepted::Request(_) => {
+                return;
+            }
         };
         let name = text.split_whitespace().next().unwrap_or_default().to_owned();
         self.messages.insert(name, Message { session: accept.session.clone(), seq: accept.seq, place, state });
@@ -116,12 +118,12 @@ impl Fates {
         }
     }
 
-    fn cleared(&mut self, clear: &Clear, running: Option<TurnId>, cut: u32) {
+    fn cleared(&mut self, closing: &Accept, running: Option<TurnId>, cut: u32) {
         let closed =
-            |message: &&mut Message| message.session == clear.session && message.seq < clear.before && message.state == State::Waiting;
+            |message: &&mut Message| message.session == closing.session && message.seq < closing.seq && message.state == State::Waiting;
         self.messages.values_mut().filter(closed).for_each(|message| message.state = State::Cleared);
         for (id, turn) in &mut self.turns {
-            let older = cut > 0 && turn.session == clear.session && turn.newest < clear.before && turn.end.is_none() && !turn.superseded;
+            let older = cut > 0 && turn.session == closing.session && turn.newest < closing.seq && turn.end.is_none() && !turn.superseded;
             turn.stopped |= older || running == Some(*id);
         }
     }

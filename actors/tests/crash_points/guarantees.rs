@@ -180,7 +180,10 @@ fn g03_nothing_is_acknowledged_before_it_is_durable(evidence: &Evidence) -> usiz
     let mut kept: HashSet<&DeliveryId> = HashSet::new();
     for fact in &evidence.facts {
         match &fact.event {
-            Event::Committed(Step::Accept(accept), Done::Accepted { .. } | Done::Duplicate { .. } | Done::Open(_)) => {
+            Event::Committed(
+                Step::Accept(accept),
+                Done::Accepted { .. } | Done::Cleared { .. } | Done::Duplicate { .. } | Done::Open(_),
+            ) => {
                 kept.insert(&accept.delivery);
             }
             Event::Accepted(stage, delivery) => {

@@ -143,7 +143,7 @@ fn taken_back(s: &mut Script) {
 fn stopped(s: &mut Script) {
     ask(s);
     let before = s.seq();
-    let done = s.clear(before, false);
+    let done = s.clear(before, crate::ledger::Closes::Work);
     s.same(done, Done::Cleared { messages: 0, running: None, cut: 1 });
     let accept = s.delivery(alice(), "alice", Accepted::Decision { approved: true });
     let done = s.step(Step::Accept(accept));

@@ -8,7 +8,7 @@ use crate::agent::Entry;
 use crate::clock::Wall;
 use crate::ids::{ChatId, InstanceId, OutboxId, Seq, SessionKey, TurnId, UserId};
 use crate::ledger::{
-    Accept, Accepted, Clear, Done, End, Fate, Finish, Knowledge, Ledger, NoticeKind, OpenWork, OutboxRow, OutboxState, Question, Resume,
+    Accept, Accepted, Closes, Done, End, Fate, Finish, Knowledge, Ledger, NoticeKind, OpenWork, OutboxRow, OutboxState, Question, Resume,
     SessionView, Span, Start, Started, Step, Take, What, Word,
 };
 
@@ -230,9 +230,16 @@ impl Script {
         self.step(Step::Fate { id, fate })
     }
 
-    /// Closes what alice has open.
-    pub fn clear(&mut self, before: Seq, forget: bool) -> Done {
-        self.step(Step::Clear(Clear { session: alice(), before, forget, by: None }))
+    /// A command of alice's, under this number, that closes what she has open.
+    pub fn clear_step(&mut self, seq: Seq, closes: Closes) -> Step {
+        let what = Accepted::Closing { text: "/stop".into(), closes };
+        Step::Accept(Accept { seq, ..self.delivery(alice(), "alice", what) })
+    }
+
+    /// Closes what alice has open before this number.
+    pub fn clear(&mut self, seq: Seq, closes: Closes) -> Done {
+        let step = self.clear_step(seq, closes);
+        self.step(step)
     }
 
     /// Everything open.

@@ -4,7 +4,7 @@ use super::Case;
 use super::script::{Script, alice, answer, call, everybody, result, user};
 use crate::agent::Entry;
 use crate::ids::{Seq, TurnId};
-use crate::ledger::{Accepted, Clear, Done, End, Fate, Knowledge, Question, Request, Start, Started, Step, Take, TurnState, Word};
+use crate::ledger::{Accepted, Closes, Done, End, Fate, Knowledge, Question, Request, Start, Started, Step, Take, TurnState, Word};
 use crate::shutdown::ShutdownKind;
 
 pub(super) const CASES: &[Case] = &[
@@ -29,7 +29,6 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "a retry is taken back exactly", play: unstart_retry },
     Case { name: "a superseding start is taken back exactly", play: unstart_superseding },
     Case { name: "clearing closes what came before, and nothing after", play: clear },
-    Case { name: "clearing for a command that is not there closes nothing", play: clear_for_nobody },
     Case { name: "a new conversation sees nothing of the old", play: forget },
     Case { name: "a turn's wish to end the process closes with it", play: wish },
     Case { name: "an operator retries and drops turns", play: operator },
@@ -373,10 +372,10 @@ fn clear(s: &mut Script) {
     s.retry();
     let here = s.seq();
     s.say("after");
-    let done = s.clear(here, false);
+    let step = s.clear_step(here, Closes::Work);
+    let done = s.step(step.clone());
     s.same(done, Done::Cleared { messages: 1, running: Some(running), cut: 1 });
-    let done = s.clear(here, false);
-    s.same(done, Done::Cleared { messages: 0, running: None, cut: 0 });
+    s.again(step, Done::Open(here));
     let open = s.open();
     s.same((open.cut.len(), open.waiting.len(), open.waiting[0].count), (0, 1, 1));
     let step = s.finish_step(running, 1, End::Answered("late".into()), Vec::new());
@@ -385,24 +384,12 @@ fn clear(s: &mut Script) {
     s.again(step, Done::Lost);
     let next = s.start();
     s.same(next.history, vec![user("cut"), Entry::Cut, user("run"), Entry::Cut, user("after")]);
-    let done = s.clear(here, false);
-    s.same(done, Done::Cleared { messages: 0, running: None, cut: 0 });
-}
-
-fn clear_for_nobody(s: &mut Script) {
-    s.say("waits");
-    let missing = s.seq();
-    let clear = |by| Step::Clear(Clear { session: alice(), before: Seq(missing.0 + 9), forget: true, by: Some(by) });
-    s.again(clear(missing), Done::Lost);
-    let command = s.hear(alice(), "alice", Accepted::Command { text: "/stop".into() });
-    let done = s.step(clear(command));
-    s.same(done, Done::Cleared { messages: 1, running: None, cut: 0 });
 }
 
 fn forget(s: &mut Script) {
     s.talk("old");
     let here = s.seq();
-    s.clear(here, true);
+    s.clear(here, Closes::Conversation);
     let view = s.session();
     s.same(view.turns, 0);
     let retry = s.delivery(alice(), "alice", Accepted::Retry);

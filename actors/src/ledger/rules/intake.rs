@@ -77,7 +77,11 @@ impl<R: Rows> Rules<'_, R> {
                 target = self.decision(&accept.session, *approved)?;
                 target.is_some()
             }
-            Accepted::Message { .. } | Accepted::Command { .. } | Accepted::Request(_) | Accepted::Refused { .. } => true,
+            Accepted::Message { .. }
+            | Accepted::Command { .. }
+            | Accepted::Closing { .. }
+            | Accepted::Request(_)
+            | Accepted::Refused { .. } => true,
         };
         let row = taken_in(accept, retryable, target);
         let closed = matches!(row.state, InboxState::Closed | InboxState::Refused);
@@ -89,8 +93,10 @@ impl<R: Rows> Rules<'_, R> {
         if closed {
             self.post_all(&accept.answer, None, 0)?;
         }
-        if matches!(accept.what, Accepted::Message { .. }) {
-            self.note_speaker(&accept.session, session, &accept.user);
+        match accept.what {
+            Accepted::Closing { closes, .. } => return self.close_before(accept.seq, &accept.session, session, closes),
+            Accepted::Message { .. } => self.note_speaker(&accept.session, session, &accept.user),
+            _ => {}
         }
         Ok(Done::Accepted { retryable })
     }
@@ -212,7 +218,7 @@ fn taken_in(accept: &Accept, retryable: bool, target: Option<TurnId>) -> Inbox {
         Accepted::Message { text } => (Kind::Message, text.clone(), InboxState::Waiting, None),
         Accepted::Retry | Accepted::Decision { .. } if retryable => (Kind::Retry, String::new(), InboxState::Waiting, None),
         Accepted::Retry | Accepted::Decision { .. } => (Kind::Retry, String::new(), InboxState::Closed, None),
-        Accepted::Command { text } => (Kind::Command, text.clone(), InboxState::Waiting, None),
+        Accepted::Command { text } | Accepted::Closing { text, .. } => (Kind::Command, text.clone(), InboxState::Waiting, None),
         Accepted::Request(_) => (Kind::Request, String::new(), InboxState::Closed, None),
         Accepted::Refused { reason } => (Kind::Message, String::new(), InboxState::Refused, Some(reason.clone())),
     };

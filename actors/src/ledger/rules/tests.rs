@@ -210,16 +210,23 @@ fn g14_a_call_is_recorded_once_and_its_result_only_with_it() {
 }
 
 #[test]
-fn a_clear_closes_what_came_before_it_and_nothing_after() {
-    check("", "clear 7", "cleared 0, cut 0", "");
-    check("session; 5 message waiting; 6 retry waiting; 8 message waiting", "clear 7", "cleared 1, cut 0", "5 closed; 6 closed");
-    check("session; turn 3 running newest=2", "clear 7", "cleared 0, running 3, cut 0", "append 3 cut; turn 3 stopped");
-    check("session; turn 3 running newest=8", "clear 7", "cleared 0, cut 0", "");
-    check("session; turn 3 interrupted said=user,cut newest=2", "clear 7", "cleared 0, cut 1", "turn 3 stopped");
-    check("session first=alice", "clear 7 forget", "cleared 0, cut 0", "session first alice forgotten 7");
-    check("session forgotten=8", "clear 7 forget", "cleared 0, cut 0", "");
-    check("session; 5 message waiting", "clear 7 by 6", "lost", "");
-    check("session; 5 message waiting; 6 command waiting", "clear 7 by 6", "cleared 1, cut 0", "5 closed");
+fn a_stop_closes_what_came_before_it_and_nothing_after() {
+    let taken = "take in 7 command waiting";
+    let check = |rows: &str, step: &str, done: &str, changes: &str| check(rows, step, done, &format!("{taken}{changes}"));
+    check("", "accept 7 /stop", "cleared 0, cut 0", "");
+    check("5 message waiting; 6 retry waiting; 8 message waiting", "accept 7 /stop", "cleared 1, cut 0", "; 5 closed; 6 closed");
+    check("turn 3 running newest=2", "accept 7 /stop", "cleared 0, running 3, cut 0", "; append 3 cut; turn 3 stopped");
+    check("turn 3 running newest=8", "accept 7 /stop", "cleared 0, cut 0", "");
+    check("turn 3 interrupted said=user,cut newest=2", "accept 7 /stop", "cleared 0, cut 1", "; turn 3 stopped");
+    check("5 command waiting", "accept 7 /stop", "cleared 0, cut 0", "");
+    check("session first=alice", "accept 7 /new", "cleared 0, cut 0", "; session first alice forgotten 7");
+    check("5 message waiting", "accept 7 /new", "cleared 1, cut 0", "; session forgotten 7; 5 closed");
+}
+
+#[test]
+fn a_stop_that_comes_again_closes_nothing_more() {
+    check("6 command waiting key=d1; 8 message waiting", "accept 9 /stop", "open 6", "");
+    check("6 command closed key=d1; 8 message waiting", "accept 9 /stop", "duplicate", "");
 }
 
 #[test]

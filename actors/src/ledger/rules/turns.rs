@@ -5,10 +5,10 @@ use crate::agent::Entry;
 use crate::children::Child;
 use crate::clock::Wall;
 use crate::ids::{AdapterName, InstanceId, MessageId, OutboxId, Seq, SessionKey, TurnId, UserId};
-use crate::ledger::rows::{Asked, Change, Inbox, InboxState, Kind, Rows, Turn};
+use crate::ledger::rows::{Asked, Change, Inbox, InboxState, Kind, Rows, Session, Turn};
 use crate::ledger::transcript::{self, Join};
 use crate::ledger::undo::{Before, SupersededTurn, Undo};
-use crate::ledger::{Clear, Done, End, Finish, LeftChild, OutboxState, Resume, Start, Started, Take, TurnState, Word};
+use crate::ledger::{Closes, Done, End, Finish, LeftChild, OutboxState, Resume, Start, Started, Take, TurnState, Word};
 
 /// What a new turn takes up.
 struct Taking {
@@ -327,26 +327,19 @@ impl<R: Rows> Rules<'_, R> {
         Ok(())
     }
 
-    pub(super) fn clear(&mut self, clear: &Clear) -> Part<Done, R> {
-        if let Some(command) = clear.by
-            && self.rows.inbox(command)?.is_none()
-        {
-            return Ok(Done::Lost);
-        }
-        let Some(mut session) = self.rows.session(&clear.session)? else {
-            return Ok(Done::Cleared { messages: 0, running: None, cut: 0 });
-        };
-        if clear.forget && session.forgotten < clear.before {
-            session.forgotten = clear.before;
-            self.change(Change::Session(clear.session.clone(), session));
+    /// Closes what a session has open before row `by`, and nothing after.
+    pub(super) fn close_before(&mut self, by: Seq, key: &SessionKey, mut session: Session, closes: Closes) -> Part<Done, R> {
+        if closes == Closes::Conversation {
+            session.forgotten = session.forgotten.max(by);
+            self.change(Change::Session(key.clone(), session));
         }
         let mut messages = 0;
-        for row in self.rows.waiting(&clear.session)?.into_iter().filter(|row| row.seq < clear.before) {
+        for row in self.rows.waiting(key)?.into_iter().filter(|row| row.seq < by) {
             messages += u32::from(row.kind == Kind::Message);
             self.change(Change::Inbox(row.seq, InboxState::Closed, None));
         }
         let (mut running, mut cut) = (None, 0);
-        for turn in self.rows.open_turns(&clear.session)?.into_iter().filter(|turn| turn.newest < clear.before) {
+        for turn in self.rows.open_turns(key)?.into_iter().filter(|turn| turn.newest < by) {
             match turn.state {
                 TurnState::Running => running = Some(turn.id),
                 _ => cut += 1,

@@ -80,7 +80,7 @@ impl Room {
 fn weight(step: &Step) -> Option<u64> {
     let Step::Accept(accept) = step else { return None };
     let words = match &accept.what {
-        Accepted::Message { text } | Accepted::Command { text } => text.len() as u64,
+        Accepted::Message { text } | Accepted::Command { text } | Accepted::Closing { text, .. } => text.len() as u64,
         _ => 0,
     };
     Some(words + accept.answer.iter().map(|row| row.text.len() as u64 + ROW).sum::<u64>() + ROW)

@@ -59,7 +59,6 @@ fn step(number: i64) -> Step {
 fn name(step: &Step) -> String {
     match step {
         Step::Phase { at, .. } => at.0.to_string(),
-        Step::Clear(clear) => format!("clear {}", clear.before.0),
         other => format!("{other:?}"),
     }
 }
@@ -73,14 +72,6 @@ struct Writer {
 impl Writer {
     fn write(&self, number: i64, urgency: Urgency) {
         self.write_step(number, step(number), urgency);
-    }
-
-    /// What a /stop closes.
-    fn clear(&self, number: u64) {
-        let session = crate::ids::SessionKey { chat: crate::ids::ChatId::new("a", "1"), member: None };
-        let before = crate::ids::Seq(number);
-        let clear = Step::Clear(Clear { session, before, forget: false, by: Some(before) });
-        self.write_step(i64::try_from(number).expect("small"), clear, Urgency::Must);
     }
 
     fn write_step(&self, number: i64, step: Step, urgency: Urgency) {
@@ -231,17 +222,12 @@ fn closing_writes_what_is_left_first() {
 }
 
 #[test]
-fn a_commit_is_bounded_but_takes_what_a_command_closes_with_it() {
+fn a_commit_is_bounded() {
     let two = settings::Ledger { batch: 2, ..Settings::defaults().ledger };
     let play = async |writer: &Writer| {
         (1..=5).for_each(|number| writer.write(number, Urgency::Must));
-        writer.pass(10).await;
-        (6..=7).for_each(|number| writer.write(number, Urgency::Must));
-        writer.clear(8);
-        writer.write(9, Urgency::Must);
     };
-    let answers = "1 ok, 2 ok, 3 ok, 4 ok, 5 ok, 6 ok, 7 ok, 8 ok, 9 ok";
-    check_with(&two, &[], play, "1+2, 3+4, 5, 6+7+clear 8, 9", answers);
+    check_with(&two, &[], play, "1+2, 3+4, 5", "1 ok, 2 ok, 3 ok, 4 ok, 5 ok");
     let lazy = async |writer: &Writer| {
         (1..=2).for_each(|number| writer.write(number, Urgency::Lazy));
         writer.pass(10).await;

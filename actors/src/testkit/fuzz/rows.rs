@@ -16,7 +16,7 @@ use crate::ids::{ChatId, InstanceId, OutboxId, Seq, SessionKey, TurnId};
 use crate::ledger::contract::{Script, cases};
 use crate::ledger::sqlite::SqliteLedger;
 use crate::ledger::{
-    Accept, Accepted, Born, Clear, Done, End, Finish, Knowledge, Ledger, OpenError, OutboxRow, OutboxState, Question, Resume, Span, Start,
+    Accept, Accepted, Born, Closes, Done, End, Finish, Knowledge, Ledger, OpenError, OutboxRow, OutboxState, Question, Resume, Span, Start,
     Started, Step, Take, What, Word,
 };
 
@@ -85,7 +85,7 @@ fn work_in(ledger: &mut SqliteLedger) {
             let _ = ledger.commit(&[Step::Unstart { turn: again.turn, attempt: again.attempt }]);
         }
     }
-    let _ = ledger.commit(&[Step::Clear(Clear { session: alice(), before: Seq(100_000), forget: true, by: None })]);
+    let _ = ledger.commit(&[hear(100_000, Accepted::Closing { text: "/new".into(), closes: Closes::Conversation })]);
     let _ = ledger.commit(&[Step::Prune { before: Wall(i64::MAX), most: 100 }]);
 }
 

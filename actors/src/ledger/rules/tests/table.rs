@@ -9,8 +9,8 @@ use crate::ids::{Account, AdapterName, ChatId, DeliveryId, InstanceId, MessageId
 use crate::ledger::rows::{Asked, Change, Inbox, InboxState, Kind, Posted, Rows, Said, Session, Turn};
 use crate::ledger::rules::decide;
 use crate::ledger::{
-    Accept, Accepted, Clear, Done, End, Fate, Finish, InstanceFacts, NoticeKind, OutboxRow, OutboxState, PairCode, Request, Resume, Settle,
-    Start, Step, Take, TurnState, What, Word,
+    Accept, Accepted, Closes, Done, End, Fate, Finish, InstanceFacts, NoticeKind, OutboxRow, OutboxState, PairCode, Request, Resume,
+    Settle, Start, Step, Take, TurnState, What, Word,
 };
 use crate::shutdown::ShutdownKind;
 
@@ -258,10 +258,6 @@ fn parse(text: &str) -> Step {
             let (turn, attempt) = (TurnId(id()), words.count("attempt", 1));
             Step::Finish(Finish { turn, attempt, end, replies: vec![reply(6, Some(turn))], request: None, at })
         }
-        "clear" => {
-            let by = words.behind("by").map(number);
-            Step::Clear(Clear { session: key(), before: id(), forget: words.has("forget"), by })
-        }
         "recover" => Step::Recover { instance: us(), max_attempts: 2, at },
         "fate" => Step::Fate { id: OutboxId(id()), fate: fate(words.at(2)) },
         "tell" => Step::Tell(OutboxRow { what: What::Reply { word: word(words.at(2)) }, ..reply(id().0, words.turn()) }),
@@ -285,6 +281,8 @@ fn accept(seq: Seq, words: &Words<'_>) -> Accept {
         "retry" => Accepted::Retry,
         "approve" => Accepted::Decision { approved: true },
         "request" => Accepted::Request(Request { kind: ShutdownKind::Stop, instance: us() }),
+        text @ "/stop" => Accepted::Closing { text: text.into(), closes: Closes::Work },
+        text @ "/new" => Accepted::Closing { text: text.into(), closes: Closes::Conversation },
         text if text.starts_with('/') => Accepted::Command { text: text.into() },
         text => Accepted::Message { text: text.into() },
     };
