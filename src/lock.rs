@@ -11,7 +11,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-use nix::libc::O_NOFOLLOW;
+use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use serde::{Deserialize, Serialize};
 
 use crate::state_dir::{StateDir, Unusable};
@@ -55,6 +55,9 @@ pub enum LockError {
     Unusable(#[from] Unusable),
 }
 
+/// The longest word of whose a lock is.
+const OWNER_MOST: u64 = 4096;
+
 impl InstanceLock {
     /// A lock that the image before held and handed over: it is held still.
     pub fn adopt(fd: std::os::fd::OwnedFd) -> Self {
@@ -69,9 +72,13 @@ impl InstanceLock {
 
     /// The process that lives on this directory, as far as we may know; none when it is gone, whatever the file still says.
     pub fn holder(dir: &StateDir) -> Option<u32> {
-        let (path, id) = (dir.lock(), |found: std::fs::Metadata| (found.dev(), found.ino()));
-        let owner: Owner = serde_json::from_str(&std::fs::read_to_string(&path).ok()?).ok()?;
-        let lock = std::fs::metadata(&path).ok().map(id)?;
+        let id = |found: std::fs::Metadata| (found.dev(), found.ino());
+        // Root asks, too, and whoever owns the directory must not have it wait for a pipe, or read without end.
+        let file = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(dir.lock()).ok()?;
+        let lock = id(file.metadata().ok().filter(std::fs::Metadata::is_file)?);
+        let mut text = String::new();
+        file.take(OWNER_MOST).read_to_string(&mut text).ok()?;
+        let owner: Owner = serde_json::from_str(&text).ok()?;
         // Not by taking it for a moment: a start that comes just then would find it held.
         let mut open = std::fs::read_dir(format!("/proc/{}/fd", owner.pid)).ok()?.flatten();
         open.any(|entry| std::fs::metadata(entry.path()).ok().map(id) == Some(lock)).then_some(owner.pid)
@@ -166,6 +173,20 @@ mod tests {
         std::os::unix::fs::symlink(&victim, state.lock()).expect("writable");
         assert!(matches!(InstanceLock::take(&state), Err(LockError::Unusable(_))));
         assert_eq!(std::fs::read(&victim).expect("readable"), b"secret");
+    }
+
+    #[test]
+    fn g40_a_pipe_or_a_link_in_the_place_of_a_lock_holds_up_nobody_who_asks_for_its_owner() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let state = StateDir::open(&dir.path().join("state")).expect("ours");
+        let made = std::process::Command::new("mkfifo").arg(state.lock()).status().expect("it is everywhere");
+        assert!(made.success());
+        assert_eq!(InstanceLock::holder(&state), None);
+        std::fs::remove_file(state.lock()).expect("ours");
+        let other = StateDir::open(&dir.path().join("other")).expect("ours");
+        let _held = InstanceLock::take(&other).expect("free");
+        std::os::unix::fs::symlink(other.lock(), state.lock()).expect("writable");
+        assert_eq!((InstanceLock::holder(&state), InstanceLock::holder(&other)), (None, Some(std::process::id())));
     }
 
     #[test]
