@@ -252,11 +252,13 @@ fn g32_whatever_falls_again_and_again_leaves_the_other_heartbeats() {
         life.stage("stage").set_mood(|mood| mood.down = second % 2 == 0);
         life.say(&room(second), "alice", "hello").await;
     });
-    // The root: an operator's word, and a stranger at the door.
+    // The root: an operator's word, and strangers at the door, each of whom is told of once.
     beside_a_heartbeat("turns may start again", &async |life, _| {
         life.gateway.supervisor.do_send(switchboard_actors::protocol::Hold);
         life.gateway.supervisor.do_send(switchboard_actors::protocol::Resume);
         life.settle().await;
     });
-    beside_a_heartbeat("stranger turned away", &async |life, second| life.say(&room(second), "mallory", "hello").await);
+    beside_a_heartbeat("stranger turned away", &async |life, second| {
+        life.say(&room(second), &format!("mallory {second}"), "hello").await;
+    });
 }
