@@ -165,7 +165,7 @@ where
 /// What a request is.
 fn look(front: Arc<Front>) -> Look {
     Arc::new(move |head| {
-        let passes = || front.gate.host(head.headers()).is_ok() && front.gate.reader(head.headers()).is_ok();
+        let passes = || front.gate.host(head.headers()).is_ok() && front.gate.watcher(head.headers()).is_ok();
         match () {
             () if is_probe(head.uri.path()) && !front.probes_apart => Asks::Probe,
             () if passes() => Asks::Known,
