@@ -2,7 +2,7 @@
 //!
 //! Handlers decide nothing about messages: they hand them to the hub and pass on what became of them. Who may come in is
 //! [`access`], the end of it all is [`door`]. Nothing but /livez, /readyz and the page's own files answers without the token. What a
-//! connection may cost, and how many there are, is decided below all that: [`port`].
+//! connection may cost, and how many there are, is decided below all that: `port`.
 
 pub mod access;
 mod chat;

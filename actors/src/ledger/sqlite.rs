@@ -1,6 +1,6 @@
 //! The embedded engine: SQLite in WAL mode, one writer, every commit on the disk before it is answered.
 //!
-//! One transaction per commit. What a step comes to is decided by the [rules](super::rules): `find.rs` looks for them, `keep.rs` writes what
+//! One transaction per commit. What a step comes to is decided by the rules (`ledger/rules.rs`): `find.rs` looks for them, `keep.rs` writes what
 //! they say. When to commit and whom to tell is the [writer](super::writer)'s business. Tables stand in `sqlite/schema.rs`.
 
 mod answers;
