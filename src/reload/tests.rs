@@ -119,6 +119,8 @@ fn another(key: &str, value: &toml::Value) -> toml::Value {
         ("access.admins", _) => toml::Value::Array(vec![text("web:somebody")]),
         ("access.allow", _) => toml::Value::Array(vec![text("*")]),
         ("http.listen", _) => text("127.0.0.1:1"),
+        ("http.probes", _) => text("127.0.0.1:2"),
+        ("http.proxies", _) => toml::Value::Array(vec![text("10.0.0.0/8")]),
         ("log.format", _) => text("json"),
         ("log.level", _) => text("debug"),
         ("restart.mode", _) => text("exit"),

@@ -177,3 +177,18 @@ fn g41_a_service_is_bounded_in_memory_and_tasks_and_leaves_no_core_with_its_secr
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("the system names it");
     assert_eq!(core.split_whitespace().collect::<Vec<_>>()[4..6], ["0", "0"], "{core}");
 }
+
+/// An administrator's umask makes no tree that others can write, and none that the service's user cannot read.
+#[test]
+fn g40_a_service_that_is_installed_under_any_umask_is_roots_alone_to_change() {
+    for umask in ["000", "077"] {
+        let Some(host) = Host::boot(BRIEF) else { return };
+        host.done(&["sh", "-c", &format!("umask {umask}; switchboard service install --yes")]);
+        let modes = host.done(&["find", "/opt/switchboard", UNIT, "!", "-type", "l", "-printf", "%m %u %p\\n"]);
+        assert!(modes.lines().count() > 4, "{modes}");
+        for line in modes.lines() {
+            assert!(line.starts_with("755 root /opt/switchboard") || line == format!("644 root {UNIT}"), "umask {umask}: {line}");
+        }
+        host.done(&["systemctl", "start", "switchboard"]);
+    }
+}
