@@ -155,6 +155,8 @@ where
             .keep_alive(KEEP_ALIVE)
             .client_request_timeout(FIRST_REQUEST)
             .client_disconnect_timeout(DISCONNECT)
+            // Whoever closes their half has gone: a page that is closed would hold its place until the second beat fails.
+            .h1_allow_half_closed(false)
             .local_addr(at)
             .on_connect_ext(|stream: &Bounded, data| _ = data.insert(stream.link().clone()))
             .h1(map_config(app().into_factory().map_err(|error| error.error_response()), |()| AppConfig::default()));

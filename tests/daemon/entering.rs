@@ -10,7 +10,7 @@ use switchboard::token::{Scope, Token};
 use switchboard_actors::testkit::journal::Journal;
 
 use crate::browser::{Browser, HALF, client};
-use crate::gateway::{BOUND, Home, is_here};
+use crate::gateway::{BOUND, Home, is_here, until};
 
 /// Streams that one browser tries to hold; all of them together may be 256.
 const MANY: usize = 300;
@@ -207,6 +207,21 @@ fn g41_one_browser_with_three_hundred_streams_leaves_places_for_others() {
     assert_eq!(held.len(), 8);
     assert_eq!(other.say("hello"), 200);
     other.shown("You said: hello");
+}
+
+/// A page that was closed held its place until a beat could not be written: whoever reloaded it some times was turned away.
+#[test]
+fn g41_a_page_that_is_closed_gives_its_place_back() {
+    let home = Home::with_demo("");
+    home.rewrite(&[("http.listen", "http.heartbeat = \"1h\"\nhttp.listen")]);
+    let _gateway = home.start();
+    let page = home.browser();
+    for _ in 0..30 {
+        until("a place", || {
+            let status = home.now(async { page.browser.get("/api/events").send().await.expect("an answer").status().as_u16() });
+            (status == 200).then_some(())
+        });
+    }
 }
 
 #[test]
