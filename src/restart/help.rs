@@ -12,9 +12,11 @@ use switchboard_actors::ids::InstanceId;
 
 use super::proof::Failure;
 use crate::account::Account;
+use crate::config::Surroundings;
 use crate::control::Status;
 use crate::control::client::Peer;
 use crate::unit::Unit;
+use crate::unit::installed::Installed;
 use crate::update::process;
 
 /// Log lines that are shown.
@@ -66,7 +68,18 @@ impl Origin {
             (None, Some(log)) => tail(log),
             (None, None) => Vec::new(),
         };
-        self.words(failures, state.as_deref(), &lines)
+        self.as_its_manager_starts_it().words(failures, state.as_deref(), &lines)
+    }
+
+    /// How a unit is started is its manager's word, where the process of another user is not to be asked.
+    fn as_its_manager_starts_it(&self) -> Self {
+        let around = || Surroundings::of_process().variables;
+        let unit = self.unit.clone().filter(|_| self.command.is_empty());
+        let command = unit.and_then(|unit| Installed::of(unit, &around())).map(|installed| {
+            let program = installed.program.display().to_string();
+            std::iter::once(program).chain(installed.arguments).collect()
+        });
+        Self { command: command.unwrap_or_else(|| self.command.clone()), ..self.clone() }
     }
 
     fn words(&self, failures: &[Failure], state: Option<&str>, lines: &[String]) -> String {
