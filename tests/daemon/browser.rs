@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use reqwest::header::{COOKIE, ORIGIN, SET_COOKIE};
+use reqwest::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue, ORIGIN, SET_COOKIE};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -29,6 +29,15 @@ pub(crate) struct Browser {
 impl Browser {
     pub(crate) async fn open(root: &str, token: &str) -> Self {
         Self::entered(root, &json!({ "token": token })).await.expect("it is let in")
+    }
+
+    /// None, but a program that comes with the token: its login never ends.
+    pub(crate) fn program(root: &str, token: &str) -> Self {
+        _ = rustls::crypto::ring::default_provider().install_default(); // another test was first
+        let token = HeaderValue::from_str(&format!("Bearer {token}")).expect("letters");
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, token)]);
+        let client = Client::builder().timeout(HANG).default_headers(headers).build().expect("a client");
+        Self { client, root: root.to_owned(), cookie: String::new(), half: String::new() }
     }
 
     /// What a browser that brings this becomes; else the answer.

@@ -225,6 +225,11 @@ impl Home {
         Page { home: self, browser: self.now(Browser::open(&self.root(), &self.token())) }
     }
 
+    /// A program that comes with the token, as if it were a page.
+    pub(crate) fn program(&self) -> Page<'_> {
+        Page { home: self, browser: Browser::program(&self.root(), &self.token()) }
+    }
+
     /// A request's status and body; none while nobody listens.
     pub(crate) fn get(&self, path: &str) -> Option<(u16, String)> {
         self.now(async {

@@ -1,11 +1,10 @@
 //! `switchboard update` with real versions: proved, kept, undone, and cut anywhere.
 
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use switchboard::lock::InstanceLock;
 use switchboard::release::Release;
 use switchboard_actors::ledger::sqlite::SqliteLedger;
 
@@ -465,10 +464,13 @@ fn g26_a_gateway_that_does_not_answer_is_not_taken_for_none() {
         assert_eq!(installed.layout.current().as_deref(), Some(BUILT), "{expected}");
         assert!(!installed.layout.root().join("update.json").exists());
     };
-    // It has taken its lock, and listens nowhere yet.
-    let held = InstanceLock::take(&installed.home.state()).expect("nobody runs");
-    refused(&format!("another gateway (pid {}, since ", std::process::id()));
-    drop(held);
+    // It has taken its lock, and listens nowhere yet. Not ours: whom we start would be the gateway's own family.
+    let lock = installed.home.state().lock();
+    let mut holder = Command::new("flock").arg("--no-fork").arg(&lock).args(["sleep", "600"]).spawn().expect("it is everywhere");
+    let is_held = || !Command::new("flock").arg("--nonblock").arg(&lock).arg("true").status().expect("as above").success();
+    until("a lock that is held", || is_held().then_some(()));
+    refused("another gateway (pid ");
+    holder.kill().and_then(|()| holder.wait()).expect("ours");
     let printed = installed.update(&[]);
     assert!(printed.code == Some(0) && printed.out.starts_with("0.2.0 is in place"), "{printed:?}");
 }
