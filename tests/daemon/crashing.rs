@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 use switchboard_actors::testkit::fake_openai::Reply;
 
 use crate::gateway::{BACK, CUT, DOWN, Home, Life, RESTARTING, SAVED, until};
@@ -179,6 +180,12 @@ fn with_the_defaults(kills: u32) -> usize {
             load.kill(gateway);
         }
         let gateway = load.live();
+        // What earlier lives owe is delivered by a stop that is clean, once there is a platform to deliver it to: its first try comes beside "ready".
+        gateway.wait_for("ready instance=");
+        let is_there = |status: &Value| {
+            status["adapters"].as_array().is_some_and(|all| all.iter().any(|one| one["state"] == "connected" && one["name"] == "family"))
+        };
+        until("a platform that is there", || home.status().filter(is_there).map(drop));
         load.stop(gateway);
         assert!(home.is_marked(), "the count begins anew (seed {})", load.seed);
     }
