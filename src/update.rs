@@ -41,6 +41,10 @@ use machine::{Before, Change, Outcome, Plan, Update};
 use release::Release;
 use subject::Subject;
 
+/// So often a gateway is asked that falls while it is asked, and so long apart.
+const LOOKS: u32 = 5;
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
 /// What is wanted.
 #[derive(Clone, Debug, Default)]
 pub struct Order {
@@ -330,7 +334,7 @@ impl Work<'_> {
 /// The gateway that runs, else the one that a manager should run, else one that nobody runs; and how it is.
 fn subject(layout: &Layout, current: &Version, order: &Order, config: &Config, sockets: &Sockets) -> Result<(Subject, Before), Refusal> {
     let not = |reason: String| Refusal(Exit::NotAchieved, reason);
-    match sockets.find_peer(&Request::Status) {
+    match look(sockets) {
         Ok((Response::Status(status), there, peer)) => {
             belongs(layout, current, order, &status, peer)?;
             let variables = Surroundings::of_process().variables;
@@ -352,6 +356,22 @@ fn subject(layout: &Layout, current: &Version, order: &Order, config: &Config, s
         Ok(_) => Err(not("the gateway does not say how it is; try again".into())),
         Err(error) => Err(refuse(&error)),
     }
+}
+
+/// How the gateway is. One that falls again and again may fall while it is asked: then it, or who comes after it, is asked anew.
+fn look(sockets: &Sockets) -> Result<(Response, Sockets, Peer), AskError> {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    let mut answer = sockets.find_peer(&Request::Status);
+    for _ in 1..LOOKS {
+        match &answer {
+            Err(AskError::Broken { source, .. }) if matches!(source.kind(), BrokenPipe | ConnectionReset | UnexpectedEof) => {
+                std::thread::sleep(LOOK_AGAIN);
+                answer = sockets.find_peer(&Request::Status);
+            }
+            _ => break,
+        }
+    }
+    answer
 }
 
 /// One that answers, and whose manager is not known: it is that of the configuration, or not ours to update.
